@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hash.c - hashes. */
+#include "core/base/hash.h"
+
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/random.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+static uint64_t table_seed;
+static EVP_MD *sha256;
+static uint32_t crc32c_table[8][256];
+static uint32_t crc32_table[256];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_tables(void)
+{
+	for (uint32_t i = 0; i < 256; i++) {
+		uint32_t c = i, z = i;
+		for (int bit = 0; bit < 8; bit++) {
+			c = c & 1 ? c >> 1 ^ 0x82f63b78u : c >> 1;
+			z = z & 1 ? z >> 1 ^ 0xedb88320u : z >> 1;
+		}
+		crc32c_table[0][i] = c;
+		crc32_table[i] = z;
+	}
+	for (int k = 1; k < 8; k++)
+		for (uint32_t i = 0; i < 256; i++)
+			crc32c_table[k][i] = crc32c_table[k - 1][i] >> 8 ^ crc32c_table[0][crc32c_table[k - 1][i] & 255];
+	if (getrandom(&table_seed, sizeof table_seed, GRND_NONBLOCK) != sizeof table_seed)
+		table_seed = (uint64_t) (uintptr_t) &table_seed;
+	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
+uint64_t hash_bytes(const void *data, size_t len)
+{
+	pthread_once(&once, make_tables);
+	return XXH3_64bits_withSeed(data, len, table_seed);
+}
+
+bool hash_sha256(const void *data, size_t len, uint8_t out[32])
+{
+	pthread_once(&once, make_tables);
+	static __thread EVP_MD_CTX *ctx; /* making one costs more than the hash */
+	if (!ctx)
+		ctx = EVP_MD_CTX_new();
+	unsigned n = 32;
+	return sha256 && ctx && EVP_DigestInit_ex2(ctx, sha256, NULL) == 1 && EVP_DigestUpdate(ctx, data, len) == 1 &&
+	       EVP_DigestFinal_ex(ctx, out, &n) == 1;
+}
+
+uint32_t hash_crc32c(uint32_t seed, const void *data, size_t len)
+{
+	pthread_once(&once, make_tables);
+	const unsigned char *p = data;
+	uint32_t crc = ~seed;
+	for (; len >= 8; len -= 8, p += 8) {
+		uint32_t low, high;
+		memcpy(&low, p, 4);
+		memcpy(&high, p + 4, 4);
+		low ^= crc;
+		crc = crc32c_table[7][low & 255] ^ crc32c_table[6][low >> 8 & 255] ^ crc32c_table[5][low >> 16 & 255] ^
+		      crc32c_table[4][low >> 24] ^ crc32c_table[3][high & 255] ^ crc32c_table[2][high >> 8 & 255] ^
+		      crc32c_table[1][high >> 16 & 255] ^ crc32c_table[0][high >> 24];
+	}
+	for (; len; len--, p++)
+		crc = crc >> 8 ^ crc32c_table[0][(crc ^ *p) & 255];
+	return ~crc;
+}
+
+uint32_t hash_crc32(const void *data, size_t len)
+{
+	pthread_once(&once, make_tables);
+	const unsigned char *p = data;
+	uint32_t crc = ~0u;
+	for (; len; len--, p++)
+		crc = crc >> 8 ^ crc32_table[(crc ^ *p) & 255];
+	return ~crc;
+}
+
+bool hash_random(void *out, size_t len)
+{
+	return getrandom(out, len, 0) == (ssize_t) len;
+}

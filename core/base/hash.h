@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hash.h - hashes: fast ones for tables, SHA-256 for secrets, CRCs for records and keys. */
+#ifndef CORE_BASE_HASH_H
+#define CORE_BASE_HASH_H
+
+#include <stdbool.h>
+#include <sluice/types.h>
+
+/* XXH3, seeded per process, so that outsiders cannot choose collisions. Not for storage. */
+uint64_t hash_bytes(const void *data, size_t len);
+static inline uint64_t hash_str(sl_str s)
+{
+	return hash_bytes(s.ptr, s.len);
+}
+
+/* SHA-256 (libcrypto). False only when the library fails. Any thread. */
+bool hash_sha256(const void *data, size_t len, uint8_t out[32]);
+
+/* CRC-32C (Castagnoli), of records. Chain with the result as `seed`, start with 0. */
+uint32_t hash_crc32c(uint32_t seed, const void *data, size_t len);
+
+/* CRC-32 (IEEE 802.3, as in zip), the checksum in keys. */
+uint32_t hash_crc32(const void *data, size_t len);
+
+/* Bytes from the kernel's random source. False when there are none. */
+bool hash_random(void *out, size_t len);
+
+#endif

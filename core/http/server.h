@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* server.h - a small HTTP server on a libuv loop, for the control door. (The inference door has its own
+ * connections in core/gateway, made for its speed.) Loop thread only. */
+#ifndef CORE_HTTP_SERVER_H
+#define CORE_HTTP_SERVER_H
+
+#include <uv.h>
+
+#include "core/http/address.h"
+#include "core/http/parse.h"
+
+struct http_server;
+
+/* One request and its answer. Lives until the answer has ended and on_close, if set, has been called. */
+struct http_exchange {
+	const struct http_head *head;
+	sl_str body;        /* whole; bounded by the server's body_max */
+	bool has_peercred;  /* Unix sockets: the three below are from the kernel */
+	uint32_t peer_uid, peer_gid;
+	int32_t peer_pid;
+	/* For the handler. on_close is called once, when the exchange is over for whatever reason; `gone` tells
+	 * whether the client went before the end of the answer. */
+	void *data;
+	void (*on_close)(struct http_exchange *, bool gone);
+};
+
+struct http_server_options {
+	size_t body_max;           /* 0: 1 MiB */
+	unsigned connections_max;  /* 0: 256; above it: 503 and close */
+	uint64_t head_timeout_ms;  /* 0: 10 s for head and body together */
+	uint64_t idle_timeout_ms;  /* 0: 60 s between requests */
+	size_t write_max;          /* 0: 4 MiB waiting in one connection's writes, after which it is cut */
+};
+
+typedef void (*http_handler)(void *arg, struct http_exchange *x);
+
+/* Starts to listen; a Unix socket gets `mode`, and a stale file of it is replaced (one that somebody listens on is
+ * an error). NULL on failure. */
+struct http_server *http_server_open(uv_loop_t *loop, const struct http_address *address, unsigned mode,
+                                     const struct http_server_options *options, http_handler handler, void *arg,
+                                     sl_error *error);
+/* Stops listening, ends idle connections at once and busy ones after their answer or `grace_ms`; then `done`. */
+void http_server_close(struct http_server *server, uint64_t grace_ms, void (*done)(void *), void *arg);
+
+/* A whole answer. Copies. */
+void http_respond(struct http_exchange *x, int status, const char *type, sl_str body);
+/* An answer in pieces, each sent at once as a chunk. Copies. end() ends the exchange. chunk() returns false when
+ * the client is gone or too slow (write_max); keep calling end() anyway. */
+void http_respond_begin(struct http_exchange *x, int status, const char *type);
+bool http_respond_chunk(struct http_exchange *x, sl_str data);
+void http_respond_end(struct http_exchange *x);
+/* Bytes that wait to be written to this client. */
+size_t http_respond_backlog(const struct http_exchange *x);
+
+#endif

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+if HAVE_CRITERION
+include tests/unit/base/local.mk
+endif
