@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sandbox.h - Lua states that run other people's code without harm: an allow-list of names, a bound on memory and
  * a budget of instructions for each call, which pcall cannot swallow. */
-#ifndef CORE_POLICY_SANDBOX_H
-#define CORE_POLICY_SANDBOX_H
+#ifndef CORE_SANDBOX_SANDBOX_H
+#define CORE_SANDBOX_SANDBOX_H
 
 #include <lua.h>
 #include <stdbool.h>
