@@ -96,6 +96,7 @@ static bool begin_head(struct client *c, const struct http_head *head)
 {
 	size_t body_max = conf_of(c)->body_max;
 	c->keep_alive = head->keep_alive;
+	c->http10 = head->minor == 0;
 	c->continue_sent = !head->expect_continue;
 	c->body_chunked = head->chunked;
 	c->chunked = (struct http_chunked){ 0 };

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sluice/auth.h>
+
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/str.h"
@@ -211,6 +213,14 @@ static const struct path *find_path(sl_str path, sl_str method, bool *path_known
 	return NULL;
 }
 
+static const char *allowed_method(sl_str path)
+{
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+		if (str_eq(path, str_of(paths[i].path)))
+			return paths[i].method;
+	return "GET"; /* one model */
+}
+
 static bool known_method(sl_str method)
 {
 	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS" };
@@ -289,8 +299,12 @@ bool request_begin(struct client *c, const struct http_head *head)
 		return refuse(c, 501, "invalid_request_error", "unknown_method", "This method is not known here.");
 	if (!known)
 		return refuse(c, 404, "invalid_request_error", "unknown_url", "There is nothing at this path.");
-	if (!p)
-		return refuse(c, 405, "invalid_request_error", "method_not_allowed", "This path does not take this method.");
+	if (!p) {
+		struct answer_error e = { .status = 405, .type = "invalid_request_error", .code = "method_not_allowed",
+			.message = "This path does not take this method.", .allow = allowed_method(head->path) };
+		answer_error(c, NULL, &e);
+		return false;
+	}
 	if (!p->door && p->path[1] != 'v')
 		return answer_health(c, p);
 	if (!atomic_load_explicit(&c->socket.worker->gateway->ready, memory_order_relaxed)) {

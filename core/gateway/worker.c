@@ -132,6 +132,8 @@ static void on_tick(uv_timer_t *timer)
 		run_slot(w, w->wheel_at++);
 	for (unsigned i = 0; i < w->gateway->options.n_auth && w->index == 0; i++)
 		plugin_token_expire(w->gateway->options.auth[i], clock_mono_ns());
+	if (w->draining)
+		drain_step(w);
 }
 
 static void on_commit(uv_async_t *async)
@@ -159,7 +161,8 @@ void generation_unref(struct generation *g)
 bool worker_open(struct worker *w)
 {
 	w->arena = aligned_alloc(4096, WORKER_ARENA + 4096);
-	if (!w->arena || uv_loop_init(&w->loop) != 0)
+	w->event_scratch = malloc(EVENT_MAX + WORKER_READ); /* touched only where such events come */
+	if (!w->arena || !w->event_scratch || uv_loop_init(&w->loop) != 0)
 		return false;
 	memset(w->arena + WORKER_ARENA, 0, 4096);
 	w->held_last = &w->held_first;
@@ -195,6 +198,7 @@ void worker_free(struct worker *w)
 	generation_unref(w->generation);
 	generation_unref(w->prepared);
 	buf_free(&w->log);
+	free(w->event_scratch);
 	free(w->arena);
 	w->arena = NULL;
 }

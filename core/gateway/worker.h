@@ -28,7 +28,8 @@ enum {
 	EVENT_MAX = 1024 * 1024,      /* one event of a stream */
 	ANSWER_HOLD_MAX = 1024 * 1024,/* a plain answer above this is passed on as it comes, only its end is held */
 	TRIES_MAX = 3,
-	METRICS_CACHE = 256
+	METRICS_CACHE = 256,
+	WORKER_LISTEN_MAX = 8
 };
 
 /* A snapshot and this worker's policy for it. Requests hold on to the one they began with. */
@@ -68,6 +69,8 @@ struct worker {
 	uint64_t wheel_at;          /* slot number that comes next */
 	unsigned open_sockets;
 
+	int listen_fds[WORKER_LISTEN_MAX];
+	unsigned n_listen_fds;
 	struct listener *listeners;
 	unsigned n_listeners;
 	struct client *clients;     /* all, for the end */
@@ -83,8 +86,10 @@ struct worker {
 	double retry_tokens;
 	uint32_t id_random[2];
 	uint64_t id_counter;
-	bool draining, stopping, shut;
+	bool draining, shut;
+	uint64_t drain_until_ms;    /* requests may run so long */
 	struct http_head head;      /* scratch of the parser */
+	char *event_scratch;        /* EVENT_MAX: an event of several data lines, joined */
 	struct policy_admission admission; /* scratch */
 	struct request_metrics metrics[METRICS_CACHE];
 	struct buf log;
@@ -118,6 +123,9 @@ void worker_read_done(struct worker *w, size_t used);
 void worker_flush(struct worker *w);
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g);
+/* drain.c: the end of a worker, a step each tick. */
+void drain_begin(struct worker *w, uint64_t grace_ms);
+void drain_step(struct worker *w);
 bool listeners_open(struct worker *w, const int *fds, unsigned n);
 void listeners_close(struct worker *w);
 
@@ -126,7 +134,7 @@ enum client_state { CLIENT_HEAD, CLIENT_BODY, CLIENT_BUSY, CLIENT_CLOSING };
 struct client {
 	struct gateway_socket socket; /* first: the socket is the client */
 	enum client_state state;
-	bool keep_alive, read_shut, continue_sent;
+	bool keep_alive, read_shut, continue_sent, http10;
 	bool processing, again;      /* see process() */
 	struct client *next, **link;
 	struct request *request;
@@ -166,6 +174,8 @@ bool upstream_send(struct request *r, bool fresh);
 void upstream_close(struct upstream *u);
 void upstream_resume(struct upstream *u);
 void upstream_close_idle(struct worker *w);
+/* The request has all that it needs; the rest of the answer is read and dropped, for a moment. */
+void upstream_detach(struct upstream *u);
 
 /* request.c and its kin: a request's life. */
 enum request_stage { REQUEST_AUTH, REQUEST_READ, REQUEST_WAIT, REQUEST_SENT, REQUEST_RELAY, REQUEST_HELD, REQUEST_OVER };
@@ -178,8 +188,8 @@ struct request {
 	struct generation *generation;
 	enum request_stage stage;
 	enum body_door door;
-	bool settled, head_sent, streaming, client_gone, waiter_live, waiter_dead, reserved, failed;
-	bool done_seen, finished, hold_body, usage_seen, auth_pending, free_later, close_client;
+	bool settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
+	bool done_seen, finished, auth_pending, free_later;
 	uint16_t status;
 	uint32_t flags;              /* enum sl_usage_flag */
 	unsigned auth_next;
@@ -239,8 +249,9 @@ void dispatch_done(struct request *r, bool failed);
 
 /* relay.c: what the engine sends. */
 void relay_head(struct request *r, const struct http_head *head);
-/* A piece of the body. raw: the bytes as they stand with their chunk framing, absent when they do not. */
-void relay_body(struct request *r, sl_str piece, bool last);
+/* Pieces of the body. raw: the same bytes as they came, whole chunks with their framing; absent: they are not. */
+void relay_pieces(struct request *r, struct upstream *u, const sl_str *pieces, unsigned n, sl_str raw);
+void relay_body(struct request *r, struct upstream *u, sl_str piece);
 void relay_end(struct request *r);
 /* The engine failed after the first byte went out. */
 void relay_broken(struct request *r, const char *code, const char *text);
@@ -257,6 +268,7 @@ struct answer_error {
 	int status;
 	const char *type, *code, *param; /* param may be NULL */
 	const char *message;
+	const char *allow;  /* 405: the method that would do */
 	uint64_t retry_ms;  /* 0: no Retry-After */
 	bool no_retry;      /* x-should-retry: false */
 };
