@@ -2,4 +2,6 @@
 if HAVE_CRITERION
 include tests/unit/base/local.mk
 include tests/unit/route/local.mk
+include tests/unit/http/local.mk
+include tests/unit/gateway/local.mk
 endif
