@@ -4,4 +4,5 @@ include tests/unit/base/local.mk
 include tests/unit/route/local.mk
 include tests/unit/http/local.mk
 include tests/unit/gateway/local.mk
+include tests/unit/agent/local.mk
 endif
