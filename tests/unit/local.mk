@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 if HAVE_CRITERION
 include tests/unit/base/local.mk
+include tests/unit/quota/local.mk
 endif
