@@ -56,7 +56,7 @@ static int rep(lua_State *L)
 	if (n > 0 && (len + sep_len) > 0 && (size_t) n > REP_MAX / (len + sep_len))
 		return luaL_error(L, "string.rep: more than %d bytes", REP_MAX);
 	if (n > 0)
-		sandbox_charge(L, (uint64_t) n);
+		sandbox_charge(L, (uint64_t) n / 16);
 	lua_pushvalue(L, lua_upvalueindex(1));
 	lua_insert(L, 1);
 	lua_call(L, lua_gettop(L) - 1, 1);

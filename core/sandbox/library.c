@@ -84,7 +84,7 @@ static int set_global(lua_State *L)
 
 static int set_member(lua_State *L)
 {
-	return luaL_error(L, "'%s' is read-only", lua_tostring(L, lua_upvalueindex(1)));
+	return luaL_error(L, "'%s' belongs to sluice and cannot be changed", lua_tostring(L, lua_upvalueindex(1)));
 }
 
 /* __index of a library table; upvalue 1 its name, upvalue 2 the table. */
