@@ -2,4 +2,5 @@
 if HAVE_CRITERION
 include tests/unit/base/local.mk
 include tests/unit/agent/local.mk
+include tests/unit/route/local.mk
 endif
