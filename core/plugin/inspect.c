@@ -230,7 +230,7 @@ json_t *plugin_list(void)
 {
 	json_t *list = json_array();
 	for (uint32_t kind = SL_KIND_BACKEND; plugin_kind_name(kind); kind++) {
-		char folder[PATH_MAX], path[PATH_MAX + SL_ERROR_TEXT];
+		char folder[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
 		struct dirent **names;
 		snprintf(folder, sizeof folder, "%s/%s", plugin_folder(), plugin_kind_name(kind));
 		int n = scandir(folder, &names, is_plugin, alphasort);
