@@ -4,4 +4,7 @@ include tests/unit/base/local.mk
 include tests/unit/ledger/local.mk
 include tests/unit/quota/local.mk
 include tests/unit/route/local.mk
+include tests/unit/http/local.mk
+include tests/unit/gateway/local.mk
+include tests/unit/agent/local.mk
 endif
