@@ -116,15 +116,15 @@ static void see(struct fleet *fleet, struct fleet_model *model, struct fleet_wor
 	world->running = load.running;
 	world->waiting = load.waiting;
 	world->used_ms = load.last_ms < world->now_ms ? load.last_ms : world->now_ms;
+	world->idle_ms = model->idle_ms;
+	world->start_ms = model->start_ms;
+	world->drain_ms = model->drain_ms;
 	fleet_rate_update(&model->rate, world->now_ms, load.arrivals);
 	const struct conf_model *conf = model->declared ? conf_model(fleet->conf, str_of(model->name)) : NULL;
 	if (!conf || !model->can_start)
 		return; /* bounds of 0: what is there goes */
 	world->min = conf->replicas_min;
 	world->max = conf->replicas_max;
-	world->idle_ms = (uint64_t) conf->idle_ms;
-	world->start_ms = (uint64_t) conf->start_ms;
-	world->drain_ms = (uint64_t) conf->drain_ms;
 	world->wanted = ask_policy(fleet, model, conf, world);
 }
 

@@ -73,6 +73,7 @@ struct fleet_model {
 	bool can_start;
 	char definition[FLEET_DEFINITION_LENGTH + 1];
 	char health_path[128];
+	uint64_t idle_ms, start_ms, drain_ms; /* kept past its declaration: it drains as it was told */
 	int concurrency;
 	char served_name[SL_NAME_MAX];
 	struct fleet_mind mind;

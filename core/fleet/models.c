@@ -141,6 +141,9 @@ static void set_model(struct fleet *fleet, struct fleet_model *model, const stru
 	         str_of(engine && engine->health_path ? engine->health_path : "/health"));
 	str_copy(model->served_name, sizeof model->served_name, str_of(conf->served_name ? conf->served_name : conf->name));
 	model->concurrency = conf->concurrency;
+	model->idle_ms = (uint64_t) conf->idle_ms;
+	model->start_ms = (uint64_t) conf->start_ms;
+	model->drain_ms = (uint64_t) conf->drain_ms;
 	route_model_bound(model->route, conf->waiting_max);
 	set_endpoints(model, conf);
 	renew_route(model);
