@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 if HAVE_CRITERION
 include tests/unit/base/local.mk
+include tests/unit/http/local.mk
+include tests/unit/gateway/local.mk
 endif
