@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* change.c - commands that change something with one call. */
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <pwd.h>
-
-#include "core/base/clock.h"
 #include "core/base/json.h"
 #include "core/base/str.h"
 #include "core/cli/output.h"
@@ -133,7 +131,7 @@ static void put_new_key(struct cli *cli, const json_t *answer)
 	}
 	cli_put_clean(&cli->out, secret);
 	buf_puts(&cli->out, "\n");
-	cli_note(cli, "Key %s of %s. It is shown this once: keep it now.\n", json_get_str(answer, "key", "?"),
+	cli_note(cli, "Key %s of %s. It is shown this once: keep it now.", json_get_str(answer, "key", "?"),
 	         json_get_str(answer, "tenant", "?"));
 }
 

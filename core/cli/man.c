@@ -25,6 +25,19 @@ static void put_str(struct buf *out, const char *text)
 	put_text(out, text, strlen(text));
 }
 
+/* A paragraph, each sentence on a line of its own. */
+static void put_sentences(struct buf *out, const char *text)
+{
+	const char *end;
+	while ((end = strstr(text, ". ")) != NULL) {
+		put_text(out, text, (size_t) (end - text) + 1);
+		buf_puts(out, "\n");
+		text = end + 2;
+	}
+	put_str(out, text);
+	buf_puts(out, "\n");
+}
+
 static void put_options(struct buf *out, const struct cli_option *options)
 {
 	if (!options || !options->name)
@@ -81,8 +94,8 @@ static void put_command(struct buf *out, const struct cli_command *c)
 	if (c->alias && !c->verb)
 		buf_printf(out, "Also:\n.Cm %s .\n", c->alias);
 	if (c->text) {
-		put_str(out, c->text);
-		buf_puts(out, "\n");
+		buf_puts(out, ".Pp\n");
+		put_sentences(out, c->text);
 	}
 	put_options(out, c->options);
 	put_examples(out, c->examples);
@@ -111,7 +124,7 @@ int man_run(struct cli *cli)
 	         ".Dd November 24, 2026\n.Dt SLUICECTL 1\n.Os\n.Sh NAME\n.Nm sluicectl\n.Nd run programs on shared GPUs and "
 	         "operate sluice\n.Sh SYNOPSIS\n.Nm\n.Op Ar option ...\n.Ar command\n.Op Ar verb\n.Op Ar argument ...\n"
 	         ".Sh DESCRIPTION\n.Nm\ntalks to the control socket of\n.Xr sluiced 8 .\nA noun lists what there is; with a "
-	         "verb behind it, it acts. Nouns may be written in the singular.\n");
+	         "verb behind it, it acts.\nNouns may be written in the singular.\n");
 	put_options(out, cli_global_options);
 	buf_puts(out, ".Sh EXAMPLES\n");
 	put_examples(out, "status\nrun -G 2 -t 2h -- python train.py\nleases --all\nusage --by model --since 2026-11-01");

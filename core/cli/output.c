@@ -5,7 +5,6 @@
 #include <langinfo.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -291,6 +290,16 @@ static int output_table(struct cli *cli, const struct cli_list *list, const json
 	return code;
 }
 
+static void say_empty(const struct cli *cli, const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+		cli_note(cli, "%.*s", (int) len, text);
+		text += len;
+		text += *text == '\n';
+	}
+}
+
 int output_list(struct cli *cli, const struct cli_list *list, const json_t *rows, const json_t *total)
 {
 	size_t i;
@@ -314,7 +323,7 @@ int output_list(struct cli *cli, const struct cli_list *list, const json_t *rows
 		break;
 	}
 	if (json_array_size(rows) == 0 && list->empty)
-		cli_note(cli, "%s", list->empty);
+		say_empty(cli, list->empty);
 	if (json_array_size(rows) == 0 && !total && cli->format != FORMAT_COLUMNS)
 		return CLI_DONE;
 	return output_table(cli, list, rows, total);

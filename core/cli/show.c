@@ -16,18 +16,20 @@ static const struct cli_column history_columns[] = {
 };
 static const struct cli_list history_list = { .id = "state", .columns = history_columns };
 
-/* How a field is read when no column says so. */
-static enum format_kind kind_by_name(const char *name)
+/* A field's name says its unit; people read the value with the unit instead. */
+static enum format_kind kind_by_name(const char *name, size_t *label_len)
 {
 	static const struct { const char *end; enum format_kind kind; } ends[] = {
 		{ "_bytes", AS_BYTES }, { "_at", AS_TIME }, { "_s", AS_SECONDS }, { "_permille", AS_PERMILLE },
 		{ "_mw", AS_MILLIWATT }, { "_c", AS_CELSIUS }, { "cost", AS_MONEY },
 	};
-	size_t len = strlen(name);
+	*label_len = strlen(name);
 	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
 		size_t n = strlen(ends[i].end);
-		if (len >= n && strcmp(name + len - n, ends[i].end) == 0)
-			return ends[i].kind;
+		if (*label_len < n || strcmp(name + *label_len - n, ends[i].end) != 0)
+			continue;
+		*label_len -= ends[i].end[0] == '_' ? n : 0;
+		return ends[i].kind;
 	}
 	return AS_TEXT;
 }
@@ -38,16 +40,20 @@ static void put_fields(struct cli *cli, const json_t *object)
 	struct format_world world = output_world(cli);
 	const char *name;
 	json_t *value;
-	size_t widest = 0;
-	json_object_foreach ((json_t *) object, name, value)
-		widest = strlen(name) > widest ? strlen(name) : widest;
+	size_t widest = 0, len;
 	json_object_foreach ((json_t *) object, name, value) {
+		kind_by_name(name, &len);
+		widest = len > widest ? len : widest;
+	}
+	json_object_foreach ((json_t *) object, name, value) {
+		enum format_kind kind = kind_by_name(name, &len);
+		struct buf label = { 0 };
 		if (json_is_null(value) || json_is_object(json_array_get(value, 0)))
 			continue;
-		cli_put_clean(&cli->out, name);
-		for (size_t i = strlen(name); i < widest + 2; i++)
-			buf_puts(&cli->out, " ");
-		format_value(&cli->out, &world, kind_by_name(name), value);
+		cli_put_clean(&label, name);
+		buf_printf(&cli->out, "%-*.*s  ", (int) widest, (int) len, label.len >= len ? label.data : "");
+		buf_free(&label);
+		format_value(&cli->out, &world, kind, value);
 		buf_puts(&cli->out, "\n");
 	}
 }
