@@ -193,8 +193,11 @@ static void check_policy(struct loader *l)
 		snprintf(path, sizeof path, "%s/%s", l->folder, l->conf->policy);
 		l->conf->policy = loader_strdup(l, str_of(path));
 	}
-	if (!source_read(l, l->conf->policy, l->conf->policy, &error))
+	struct source *source = source_read(l, l->conf->policy, l->conf->policy, &error);
+	if (!source)
 		finding(l, l->policy_place, "policy: %s", error.text);
+	else
+		l->conf->policy_text = source->text;
 }
 
 void check_all(struct loader *l)

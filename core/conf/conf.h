@@ -143,6 +143,7 @@ struct conf {
 	bool durable;                /* answers are held until their record is on disk */
 	int64_t commit_gap_us;       /* between commits while many wait */
 	const char *policy;          /* path, NULL: the standard policy */
+	sl_str policy_text;          /* what stood in it when the snapshot was made: all threads load the same */
 	bool policy_fail_open;       /* on_policy_error = "default": take the default decision */
 	int64_t policy_instructions; /* budget of one call, Lua VM instructions */
 	int64_t policy_memory;       /* bytes, one state */

@@ -3,6 +3,7 @@ if HAVE_CRITERION
 include tests/unit/base/local.mk
 include tests/unit/ledger/local.mk
 include tests/unit/quota/local.mk
+include tests/unit/fleet/local.mk
 include tests/unit/route/local.mk
 include tests/unit/http/local.mk
 include tests/unit/gateway/local.mk
