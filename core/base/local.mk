@@ -9,4 +9,5 @@ core_base_libbase_a_SOURCES = \
 	core/base/json.c core/base/json.h \
 	core/base/log.c core/base/log.h \
 	core/base/metrics.c core/base/metrics.h \
+	core/base/money.c core/base/money.h \
 	core/base/str.c core/base/str.h

@@ -45,7 +45,7 @@ struct daemon {
 	struct pool *pool;
 	struct fleet *fleet;
 	struct gateway *gateway;
-	_Atomic(struct gateway *) gateway_for_ledger; /* the same, while the ledger's thread may call it */
+	pthread_mutex_t gateway_lock; /* the ledger's thread calls the gateway too: held while it is freed */
 	struct control *control;
 	struct plugin *store, *scheduler;
 	struct plugin *auth[GATEWAY_AUTH_MAX];
@@ -84,6 +84,8 @@ json_t *restore_leases(struct daemon *d, uint64_t *last_number, sl_error *error)
 /* rooms.c: opens and closes the rooms in their order. */
 int rooms_open(struct daemon *d, sl_error *error);
 void rooms_close(struct daemon *d);
+/* After gateway_stop. */
+void rooms_free_gateway(struct daemon *d);
 
 /* reload.c: SL_OK, or findings in *report and all stays as it was. */
 int daemon_reload(struct daemon *d, struct buf *report);

@@ -35,15 +35,15 @@ static void finish(struct mail *mail)
 {
 	struct daemon *d = (struct daemon *) (void *) ((char *) mail - offsetof(struct daemon, stopped_mail));
 	uv_thread_join(&d->stopper);
-	d->gateway = NULL;
+	rooms_free_gateway(d);
 	uv_stop(&d->loop);
 }
 
 /* A thread of its own, so that the main loop goes on: requests under way may need it (leases, replicas, health). */
-static void close_gateway(void *arg)
+static void stop_gateway(void *arg)
 {
 	struct daemon *d = arg;
-	gateway_close(d->gateway, (uint64_t) d->conf->drain_ms);
+	gateway_stop(d->gateway, (uint64_t) d->conf->drain_ms);
 	d->stopped_mail.run = finish;
 	mailbox_post(&d->mailbox, &d->stopped_mail);
 }
@@ -60,7 +60,7 @@ static void stop(struct daemon *d)
 	log_info("draining: requests under way have %lld s", (long long) d->conf->drain_ms / 1000);
 	gateway_ready(d->gateway, false);
 	/* The ledger goes on telling the gateway what is durable: held answers end that way. */
-	if (uv_thread_create(&d->stopper, close_gateway, d) != 0)
+	if (uv_thread_create(&d->stopper, stop_gateway, d) != 0)
 		uv_stop(&d->loop);
 }
 
@@ -135,7 +135,6 @@ static int serve(struct daemon *d)
 	say_hello(d);
 	notify_systemd("READY=1");
 	uv_run(&d->loop, UV_RUN_DEFAULT);
-	atomic_store(&d->gateway_for_ledger, NULL);
 	control_close(d->control, CONTROL_GRACE_MS, NULL, NULL);
 	rooms_close(d);
 	plugins_close(d);

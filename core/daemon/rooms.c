@@ -28,9 +28,10 @@ static void on_committed(void *arg, uint64_t seq)
 {
 	struct daemon *d = arg;
 	atomic_store(&d->committed, seq);
-	struct gateway *gateway = atomic_load(&d->gateway_for_ledger);
-	if (gateway)
-		gateway_committed(gateway, seq);
+	pthread_mutex_lock(&d->gateway_lock);
+	if (d->gateway)
+		gateway_committed(d->gateway, seq);
+	pthread_mutex_unlock(&d->gateway_lock);
 	if (!atomic_exchange(&d->committed_posted, true) && !mailbox_post(&d->mailbox, &d->committed_mail))
 		atomic_store(&d->committed_posted, false);
 }
@@ -123,11 +124,20 @@ static int open_gateway(struct daemon *d, sl_error *error)
 	struct gateway_options options = { .conf = d->conf, .route = d->route, .quota = d->quota, .ledger = d->ledger,
 		.n_auth = d->n_auth, .need_replica = need_replica, .trouble = trouble, .arg = d };
 	memcpy(options.auth, d->auth, sizeof options.auth);
-	d->gateway = gateway_open(&options, error);
-	if (!d->gateway)
-		return error->code;
-	atomic_store(&d->gateway_for_ledger, d->gateway);
-	return SL_OK;
+	struct gateway *gateway = gateway_open(&options, error);
+	pthread_mutex_lock(&d->gateway_lock);
+	d->gateway = gateway;
+	pthread_mutex_unlock(&d->gateway_lock);
+	return gateway ? SL_OK : error->code;
+}
+
+void rooms_free_gateway(struct daemon *d)
+{
+	pthread_mutex_lock(&d->gateway_lock);
+	struct gateway *gateway = d->gateway;
+	d->gateway = NULL;
+	pthread_mutex_unlock(&d->gateway_lock);
+	gateway_free(gateway);
 }
 
 static int on_reload(void *arg, struct buf *report, char config_id[16])
@@ -182,6 +192,7 @@ static int open_control(struct daemon *d, sl_error *error)
 int rooms_open(struct daemon *d, sl_error *error)
 {
 	d->committed_mail.run = on_committed_mail;
+	pthread_mutex_init(&d->gateway_lock, NULL);
 	d->quota = quota_new(COUNTERS_MAX);
 	d->identity = identity_new(0);
 	d->route = route_new();
@@ -208,10 +219,9 @@ int rooms_open(struct daemon *d, sl_error *error)
 
 void rooms_close(struct daemon *d)
 {
-	/* The gateway is closed by the thread that waited for its requests; what is here is what main() could open. */
-	if (d->gateway) {
-		atomic_store(&d->gateway_for_ledger, NULL);
-		gateway_close(d->gateway, 0);
+	if (d->gateway) { /* opened, but never told to stop: a later room failed */
+		gateway_stop(d->gateway, 0);
+		rooms_free_gateway(d);
 	}
 	if (d->fleet)
 		fleet_close(d->fleet);

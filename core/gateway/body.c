@@ -232,12 +232,13 @@ static bool integer(struct scan *s, enum field field, int64_t min, int64_t max, 
 	return true;
 }
 
-static bool model_chars_ok(sl_str name)
+/* `name` is NUL-terminated behind its length. */
+static bool model_chars_ok(const char *name, size_t len)
 {
-	for (size_t i = 0; i < name.len; i++)
-		if ((unsigned char) name.ptr[i] < 0x20 || name.ptr[i] == 0x7f)
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char) name[i] < 0x20 || name[i] == 0x7f)
 			return false;
-	return name.len > 0 && !memmem(name.ptr, name.len, "\xef\xbb\xbf", 3);
+	return len > 0 && !strstr(name, "\xef\xbb\xbf");
 }
 
 static bool model(struct scan *s)
@@ -259,7 +260,7 @@ static bool model(struct scan *s)
 		break;
 	}
 	out[len] = '\0';
-	if (!model_chars_ok((sl_str){ out, len }))
+	if (!model_chars_ok(out, len))
 		return invalid_value(s, MODEL, "must be a name without control characters");
 	return true;
 }

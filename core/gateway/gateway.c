@@ -175,8 +175,10 @@ static void *run_worker(void *arg)
 	return NULL;
 }
 
-static void free_gateway(struct gateway *g)
+void gateway_free(struct gateway *g)
 {
+	if (!g)
+		return;
 	for (unsigned i = 0; i < g->n_workers; i++)
 		worker_free(&g->workers[i]);
 	conf_unref(g->options.conf);
@@ -202,11 +204,11 @@ struct gateway *gateway_open(const struct gateway_options *options, sl_error *er
 	atomic_store(&g->committed, ledger_committed(options->ledger));
 	if (options->conf->n_listen > WORKER_LISTEN_MAX) {
 		error_set(error, SL_EINVAL, "more than %d listen addresses", WORKER_LISTEN_MAX);
-		free_gateway(g);
+		gateway_free(g);
 		return NULL;
 	}
 	if (!open_listeners(g, error)) {
-		free_gateway(g);
+		gateway_free(g);
 		return NULL;
 	}
 	for (unsigned i = 0; i < n; i++) {
@@ -220,7 +222,8 @@ struct gateway *gateway_open(const struct gateway_options *options, sl_error *er
 		    pthread_create(&w->thread, NULL, run_worker, w) != 0) {
 			if (w->generation)
 				error_set(error, SL_EINTERNAL, "cannot start worker %u", i);
-			gateway_close(g, 0);
+			gateway_stop(g, 0);
+			gateway_free(g);
 			return NULL;
 		}
 		g->n_started++;
@@ -251,15 +254,12 @@ int gateway_configure(struct gateway *g, struct conf *conf, sl_error *error)
 	return run_round(g, ROUND_SWAP, NULL, 0, error);
 }
 
-void gateway_close(struct gateway *g, uint64_t grace_ms)
+void gateway_stop(struct gateway *g, uint64_t grace_ms)
 {
-	if (!g)
-		return;
 	atomic_store(&g->ready, false);
 	run_round(g, ROUND_DRAIN, NULL, grace_ms, NULL);
 	for (unsigned i = 0; i < g->n_started; i++)
 		pthread_join(g->workers[i].thread, NULL);
-	free_gateway(g);
 }
 
 void gateway_totals(struct gateway *g, struct gateway_totals *out)

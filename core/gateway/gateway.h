@@ -39,8 +39,10 @@ void gateway_committed(struct gateway *gateway, uint64_t seq);
  * Requests under way end with the snapshot that they began with. Main thread; blocks for some milliseconds. */
 int gateway_configure(struct gateway *gateway, struct conf *conf, sl_error *error);
 /* Stops listening, lets requests end until grace_ms have passed, then ends them with an error, settles all, and
- * joins the threads. Blocking; main thread. */
-void gateway_close(struct gateway *gateway, uint64_t grace_ms);
+ * joins the threads. Blocking; any thread, once. gateway_committed() must go on being called meanwhile. */
+void gateway_stop(struct gateway *gateway, uint64_t grace_ms);
+/* After gateway_stop, when nobody calls gateway_committed() any more. */
+void gateway_free(struct gateway *gateway);
 
 struct gateway_totals {
 	uint64_t requests, errors; /* errors: 5xx */
