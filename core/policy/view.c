@@ -19,13 +19,9 @@ enum { OWNER = 1, REQUEST_PROMPT = 2, REQUEST_TENANT = 3, REQUEST_TIER = 4, TIER
 /* The number of the field that is asked for. Upvalue 1: name -> number; upvalue 2: what this is. */
 static lua_Integer field_number(lua_State *L)
 {
-	lua_settop(L, 2);
 	lua_pushvalue(L, 2);
-	if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER) {
-		lua_Integer number = lua_tointeger(L, -1);
-		lua_settop(L, 2);
-		return number;
-	}
+	if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER)
+		return lua_tointeger(L, 3);
 	const char *names[32];
 	size_t n = 0;
 	const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
