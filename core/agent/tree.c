@@ -103,7 +103,9 @@ void containment_close(const struct containment *c)
 
 void containment_supervisors(const struct containment *c, char *out, size_t room)
 {
-	snprintf(out, room, c->cgroup2 ? "%s/supervisors" : "", c->root);
+	out[0] = '\0';
+	if (c->cgroup2)
+		snprintf(out, room, "%s/supervisors", c->root);
 }
 
 void tree_folder(const struct tree *t, char *out, size_t room)
