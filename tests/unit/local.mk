@@ -9,4 +9,5 @@ include tests/unit/http/local.mk
 include tests/unit/gateway/local.mk
 include tests/unit/agent/local.mk
 include tests/unit/sandbox/local.mk
+include tests/unit/conf/local.mk
 endif
