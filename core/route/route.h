@@ -45,17 +45,19 @@ struct route_replica {
 struct route *route_new(void);
 void route_free(struct route *route);
 
-/* Models come with the configuration. A model that is not declared any more goes when its last replica does. */
+/* Models come with the configuration. One that is not declared any more keeps its (empty) entry. */
 struct route_model *route_model(struct route *route, sl_str name, bool create);
 /* The most requests that may wait for a replica of this model. */
 void route_model_bound(struct route_model *model, int waiting_max);
 const char *route_model_name(const struct route_model *model);
 
+/* Returns the caller's reference, to be given back by route_replica_remove. NULL: out of memory, or too many. */
 struct route_replica *route_replica_add(struct route_model *model, const char *name, const struct http_address *address,
                                         const char *key, const char *served_name, int concurrency, enum route_state state);
 /* READY wakes those who wait. */
 void route_replica_set(struct route_replica *replica, enum route_state state);
-void route_replica_remove(struct route_replica *replica); /* GONE, and the table's reference goes */
+/* GONE: out of the table; the table's and the caller's references go. Those whose requests run stay valid. */
+void route_replica_remove(struct route_replica *replica);
 void route_replica_unref(struct route_replica *replica);
 
 /* Someone who waits for a replica. Part of the request; not moved while it waits. */
