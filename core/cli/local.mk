@@ -16,6 +16,7 @@ core_cli_libcli_a_SOURCES = \
 	core/cli/format.c core/cli/format.h \
 	core/cli/help.c \
 	core/cli/list.c \
+	core/cli/local.c \
 	core/cli/logs.c \
 	core/cli/man.c \
 	core/cli/output.c core/cli/output.h \
@@ -30,7 +31,9 @@ core_cli_libcli_a_SOURCES = \
 
 bin_PROGRAMS += sluicectl
 sluicectl_SOURCES = core/cli/main.c
-sluicectl_LDADD = core/cli/libcli.a core/http/libhttp.a core/base/libbase.a $(JANSSON_LIBS) $(CRYPTO_LIBS) $(XXHASH_LIBS) -lm
+cli_libs = core/cli/libcli.a core/policy/libpolicy.a core/conf/libconf.a core/quota/libquota.a core/sandbox/libsandbox.a \
+	core/plugin/libplugin.a core/http/libhttp.a core/base/libbase.a $(JANSSON_LIBS) $(LUA_LIBS) $(CRYPTO_LIBS) -ldl -lm
+sluicectl_LDADD = $(cli_libs)
 
 # Made from the table of commands by the program itself.
 nodist_man_MANS += docs/sluicectl.1

@@ -2,4 +2,4 @@
 check_PROGRAMS += tests/unit/cli/test_cli
 tests_unit_cli_test_cli_SOURCES = tests/unit/cli/test_cli.c
 tests_unit_cli_test_cli_CFLAGS = $(UNIT_CFLAGS)
-tests_unit_cli_test_cli_LDADD = core/cli/libcli.a core/http/libhttp.a core/base/libbase.a $(CRITERION_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS) -lm
+tests_unit_cli_test_cli_LDADD = $(cli_libs) $(CRITERION_LIBS)
