@@ -101,7 +101,8 @@ struct cli {
 	bool header, utc;
 	bool color_out, color_err;
 	bool tty_out, tty_err;
-	bool help;
+	bool help; /* the command's page is asked for */
+	bool bare; /* no command was named */
 	int timeout_ms;
 	struct client_address address;
 	struct buf out; /* what goes to stdout at the end */

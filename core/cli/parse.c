@@ -87,6 +87,7 @@ static bool parse_stamp(const char *text, int64_t *ms)
 bool cli_time(const char *text, uint64_t now_ms, int64_t *ms)
 {
 	const int64_t day = 86400000;
+	bool plain = text[strspn(text, "0123456789")] == '\0'; /* 2026 seconds ago is not what 2026 means */
 	int64_t ago, today = (int64_t) now_ms / day * day;
 	if (strcmp(text, "now") == 0)
 		*ms = (int64_t) now_ms;
@@ -94,7 +95,7 @@ bool cli_time(const char *text, uint64_t now_ms, int64_t *ms)
 		*ms = today;
 	else if (strcmp(text, "yesterday") == 0)
 		*ms = today - day;
-	else if (str_to_duration_ms(str_of(text), &ago) && ago <= (int64_t) now_ms)
+	else if (!plain && str_to_duration_ms(str_of(text), &ago) && ago <= (int64_t) now_ms)
 		*ms = (int64_t) now_ms - ago;
 	else
 		return parse_stamp(text, ms);
@@ -261,6 +262,14 @@ static int take_command(struct cli *cli, char **argv, int *at)
 	return CLI_DONE;
 }
 
+/* No command: the overview, or the version. */
+static void take_nothing(struct cli *cli)
+{
+	int used;
+	cli->bare = true;
+	cli->command = cli_find(cli_flag(cli, "version") ? "version" : "help", NULL, &used);
+}
+
 static int take_rest(struct cli *cli, char **argv, int at)
 {
 	bool options = true;
@@ -367,7 +376,7 @@ static int take_settings(struct cli *cli)
 		code = take_address(cli);
 	cli->header = !cli_flag(cli, "no-header");
 	cli->utc = cli_flag(cli, "utc");
-	cli->help = cli_flag(cli, "help");
+	cli->help = cli_flag(cli, "help") && !cli->bare;
 	int64_t seconds = cli_number(cli, "timeout", TIMEOUT_MS / 1000);
 	cli->timeout_ms = seconds < 1 ? 1000 : seconds > 86400 ? 86400000 : (int) seconds * 1000;
 	return code;
@@ -387,7 +396,7 @@ static void guess_format(struct cli *cli, char **argv)
 
 int cli_parse(struct cli *cli, int argc, char **argv)
 {
-	int at = 1, used, code = CLI_DONE;
+	int at = 1, code = CLI_DONE;
 	cli->tty_out = isatty(STDOUT_FILENO);
 	cli->tty_err = isatty(STDERR_FILENO);
 	cli->color_err = cli->tty_err;
@@ -401,7 +410,7 @@ int cli_parse(struct cli *cli, int argc, char **argv)
 	if (at < argc)
 		code = take_command(cli, argv, &at);
 	else
-		cli->command = cli_find(cli_flag(cli, "version") ? "version" : "help", NULL, &used);
+		take_nothing(cli);
 	if (code == CLI_DONE && at < argc)
 		code = take_rest(cli, argv, at);
 	cli->format = FORMAT_TABLE;

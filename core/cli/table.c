@@ -107,6 +107,20 @@ static const struct cli_option limits_options[] = {
 	END_OPTIONS
 };
 
+static const struct cli_option eval_options[] = {
+	{ "config", 0, OPTION_TEXT, "FILE", NULL, "decide here, with this sluice.lua, and ask no daemon", NULL, false },
+	{ "tenant", 0, OPTION_TEXT, "TENANT", "default", "who calls", NULL, false },
+	{ "tier", 0, OPTION_TEXT, "TIER", "the tenant's", "under which terms", NULL, false },
+	{ "key", 0, OPTION_TEXT, "KEY", NULL, "with which key", NULL, false },
+	{ "user", 0, OPTION_TEXT, "USER", NULL, "for whom", NULL, false },
+	{ "model", 0, OPTION_TEXT, "MODEL", NULL, "model that is asked for", NULL, false },
+	{ "door", 0, OPTION_TEXT, "DOOR", "chat", "chat, completions or embeddings", NULL, false },
+	{ "prompt-tokens", 0, OPTION_NUMBER, "N", "10", "length of the prompt", NULL, false },
+	{ "max-output", 0, OPTION_NUMBER, "N", "none", "the client's bound on the answer, tokens", NULL, false },
+	FLAG("stream", 0, "a streamed answer"),
+	END_OPTIONS
+};
+
 #define LIST(noun_, alias_, role_, list_, options_, summary_, examples_) \
 	{ .noun = noun_, .alias = alias_, .role = role_, .list = &list_, .options = options_, .summary = summary_, \
 	  .examples = examples_, .run = list_run }
@@ -200,8 +214,34 @@ const struct cli_command cli_commands[] = {
 	  .examples = "drain --yes", .run = drain_run },
 	{ .noun = "undrain", .role = "operator", .summary = "take requests again", .examples = "undrain",
 	  .run = undrain_run },
+	{ .noun = "config", .verb = "init", .summary = "a commented sluice.lua that says what runs without one",
+	  .examples = "config init > /etc/sluice/sluice.lua", .run = config_init_run },
+	{ .noun = "config", .verb = "check", .args = "[FILE]", .args_max = 1, .summary = "find what is wrong with a sluice.lua",
+	  .text = "Looks at the file, and all that it includes, here: no daemon is asked. Without FILE it is "
+	          SLUICE_CONF_DIR "/sluice.lua.",
+	  .examples = "config check ./sluice.lua", .run = config_check_run },
 	{ .noun = "config", .verb = "show", .role = "operator", .summary = "the running configuration, without secrets",
 	  .examples = "config show --json", .run = config_show_run },
+	{ .noun = "policy", .verb = "check", .args = "[FILE]", .args_max = 1, .summary = "find what is wrong with a policy",
+	  .text = "Undefined names, wrong fields, failing tests; here, without a daemon. Without FILE it is "
+	          SLUICE_CONF_DIR "/policy.lua.",
+	  .examples = "policy check ./policy.lua", .run = policy_check_run },
+	{ .noun = "policy", .verb = "test", .args = "[FILE]", .args_max = 1, .summary = "run the tests of a policy",
+	  .text = "Calls every test_* function of the file, here, without a daemon.",
+	  .examples = "policy test ./policy.lua", .run = policy_test_run },
+	{ .noun = "policy", .verb = "eval", .role = "operator", .options = eval_options,
+	  .summary = "one decision, and the line that made it",
+	  .examples = "policy eval --tenant physics --model llama-70b\n"
+	              "policy eval --config ./sluice.lua --tier free --model llama-70b --prompt-tokens 3000",
+	  .run = policy_eval_run },
+	LIST("plugins", "plugin", "operator", plugins_list, NULL, "plugins that run", "plugins"),
+	{ .noun = "plugins", .alias = "plugin", .verb = "list", .summary = "plugins that are installed here",
+	  .text = "Each file is looked at in a process of its own. SLUICE_PLUGIN_PATH names another folder.",
+	  .examples = "plugins list", .run = plugin_list_run },
+	{ .noun = "plugins", .alias = "plugin", .verb = "check", .args = "FILE", .args_min = 1, .args_max = 1,
+	  .summary = "would sluice load this file, and if not, why",
+	  .text = "Ends with 0, or with a code from 65 on that tells one reason from another; see sluice/plugin.h.",
+	  .examples = "plugins check ./fair2.so", .run = plugin_check_run },
 	{ .noun = "version", .summary = "the version", .examples = "version", .run = version_run },
 	{ .noun = "completion", .args = "bash|zsh|fish", .args_min = 1, .args_max = 1, .summary = "a shell's completion script",
 	  .examples = "completion bash > /etc/bash_completion.d/sluicectl", .run = completion_run },

@@ -8,6 +8,7 @@ include tests/unit/fleet/local.mk
 include tests/unit/route/local.mk
 include tests/unit/http/local.mk
 include tests/unit/gateway/local.mk
+include tests/unit/cli/local.mk
 include tests/unit/agent/local.mk
 include tests/unit/sandbox/local.mk
 include tests/unit/conf/local.mk
