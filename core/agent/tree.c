@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tree.c - all processes of a lease: where they are held, how they are ended, the proof that none is left. */
+#include "config.h"
+
 #include "core/agent/tree.h"
 
 #include <errno.h>
