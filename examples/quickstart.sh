@@ -34,23 +34,25 @@ say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 say "1. what is missing, and the build"
 tests/install.sh build
 tests/install.sh engine
+build=$(realpath build)
 mkdir -p build/quickstart/obj
-prefix=$top/build/quickstart/root
+prefix=$build/quickstart/root
 [ -x configure ] || ./bootstrap >build/quickstart/bootstrap.log 2>&1
 (
 	cd build/quickstart/obj
-	[ -f Makefile ] || ../../../configure --prefix="$prefix" --sysconfdir="$prefix/etc" --localstatedir="$prefix/var" \
+	[ -f Makefile ] || "$top/configure" --prefix="$prefix" --sysconfdir="$prefix/etc" --localstatedir="$prefix/var" \
 		CFLAGS="-O2 -g" >../configure.log 2>&1
 	make -j"$(nproc)" >../make.log 2>&1 && make install >../install.log 2>&1
 ) || { echo "the build failed: see build/quickstart/*.log"; exit 1; }
 
-# What runs lives outside the checkout: sluiced gives up root and must still be able to read it.
+# sluiced gives up root and must still be able to read all of this.
 site=${TMPDIR:-/var/tmp}/sluice-quickstart
 mkdir -p "$site" && chmod 755 "$site"
-python=$top/build/venv/bin/python
+python=$build/venv/bin/python
 model=${gguf:-$site/tiny.gguf}
 [ -n "$gguf" ] || [ -f "$model" ] || "$python" examples/quickstart/tiny_model.py "$model"
 chmod 644 "$model" 2>/dev/null || true
+install -m 755 examples/quickstart/llama_server.py "$site/llama_server.py"
 cat >"$site/sluice.lua" <<L
 listen "127.0.0.1:8080"
 control "$site/run/control.sock"
@@ -66,7 +68,7 @@ queue "models" {}
 
 model "tiny" {
   engine = "llamacpp", weights = "$model",
-  options = { binary = { "$python", "$top/examples/quickstart/llama_server.py" }, unix_socket = false },
+  options = { binary = { "$python", "$site/llama_server.py" }, unix_socket = false },
   gpus = 1, queue = "models", replicas = { min = 0, max = 2 }, concurrency = 4, max_output = 256,
   price = { input = "0.10", cached = "0.02", output = "0.40" },
 }
@@ -93,7 +95,7 @@ setsid "$prefix/sbin/sluiced" -c "$site/sluice.lua" >"$site/sluiced.log" 2>&1 &
 pid=$!
 [ $keep = 1 ] || trap stop EXIT
 for _ in $(seq 100); do
-	ctl status >/dev/null 2>&1 && curl -fs http://127.0.0.1:8080/readyz >/dev/null 2>&1 && break
+	ctl status --json 2>/dev/null | grep -q '"ready": *true' && break
 	kill -0 $pid 2>/dev/null || { cat "$site/sluiced.log"; exit 1; }
 	sleep 0.1
 done

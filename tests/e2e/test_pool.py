@@ -2,6 +2,7 @@
 """Jobs on simulated devices: run, wait, signals, time limits, restarts; and models that sluice starts by itself."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,7 +162,9 @@ model "tiny" {{ engine = "llamacpp", weights = "{gguf}", gpus = 1, queue = "mode
 
 @pytest.fixture(scope="module")
 def fleet(tiny):
-    config = ENGINE.format(gguf=tiny, python=sys.executable, server=os.path.join(TOP, "examples", "quickstart", "llama_server.py"))
+    server = shutil.copy(os.path.join(TOP, "examples", "quickstart", "llama_server.py"), os.path.dirname(tiny))
+    os.chmod(server, 0o755)
+    config = ENGINE.format(gguf=tiny, python=sys.executable, server=server)
     with Site(config, agent=True) as s:
         s.start()
         s.secret = s.key()
