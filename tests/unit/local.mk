@@ -8,4 +8,5 @@ include tests/unit/route/local.mk
 include tests/unit/http/local.mk
 include tests/unit/gateway/local.mk
 include tests/unit/agent/local.mk
+include tests/unit/pool/local.mk
 endif
