@@ -12,4 +12,5 @@ include tests/unit/cli/local.mk
 include tests/unit/agent/local.mk
 include tests/unit/sandbox/local.mk
 include tests/unit/conf/local.mk
+include tests/unit/pool/local.mk
 endif
