@@ -32,6 +32,7 @@ struct conf_tier {
 	const char **models; /* that it may call; NULL: every model */
 	size_t n_models;
 	int64_t max_output;  /* bound on a request's output tokens, 0: the model's */
+	struct conf_place place;
 };
 
 struct conf_tenant {
@@ -110,6 +111,18 @@ struct conf_engine {
 	int64_t keepalive_ms;      /* idle connections are reused for so long */
 	bool close_after_stream;   /* it closes the connection behind each stream, whatever it announces */
 	bool can_start;            /* it has a command(): sluice can start it */
+	const char *path;          /* of the file, and its text: command() runs what was checked */
+	sl_str source;
+};
+
+/* An entry of an index by name: sorted by name. */
+struct conf_entry {
+	const char *name;
+	const void *value;
+};
+struct conf_index {
+	struct conf_entry *entries;
+	size_t n;
 };
 
 /* The snapshot. Everything in it lives in its arena and never changes. */
@@ -130,6 +143,7 @@ struct conf {
 	bool durable;                /* answers are held until their record is on disk */
 	int64_t commit_gap_us;       /* between commits while many wait */
 	const char *policy;          /* path, NULL: the standard policy */
+	sl_str policy_text;          /* what stood in it when the snapshot was made: all threads load the same */
 	bool policy_fail_open;       /* on_policy_error = "default": take the default decision */
 	int64_t policy_instructions; /* budget of one call, Lua VM instructions */
 	int64_t policy_memory;       /* bytes, one state */
@@ -155,6 +169,8 @@ struct conf {
 	size_t n_plugins;
 	struct conf_engine *engines; /* those that models use */
 	size_t n_engines;
+
+	struct conf_index by_model, by_tier, by_tenant, by_queue, by_engine; /* for conf_model() and kin */
 };
 
 /* Reads the file (NULL: safe defaults), all that it includes and the engines that it uses; checks everything. On
@@ -172,6 +188,10 @@ const struct conf_tier *conf_tier(const struct conf *conf, sl_str name);
 const struct conf_tenant *conf_tenant(const struct conf *conf, sl_str name);
 const struct conf_queue *conf_queue(const struct conf *conf, sl_str name);
 const struct conf_engine *conf_engine(const struct conf *conf, sl_str name);
+
+/* The path of a file of the Lua library ("policy.lua", "engines/vllm.lua"), below SLUICE_LUA_PATH of the environment
+ * or the folder of the build. */
+void conf_library_path(const char *name, char *out, size_t room);
 
 /* The whole as JSON, secrets left out: `sluicectl config show`. The caller decrefs. */
 json_t *conf_json(const struct conf *conf);

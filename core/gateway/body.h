@@ -40,7 +40,8 @@ struct body {
 	int64_t best_of;               /* 0 when absent */
 	int64_t prompts;               /* elements of a prompt or input list, 1 otherwise ([int]: 1) */
 	struct body_span prompt;       /* value of messages, prompt or input */
-	uint32_t media_parts;          /* objects with a "type" of image_url, input_audio, audio_url, video_url, file */
+	uint32_t media_parts;          /* objects in messages with a "type" of image_url, input_audio, audio_url, video_url,
+	                                * file, or, whatever their type, with a member of such a name (but file) */
 	struct body_span user;         /* value, with quotes */
 	struct body_span open;         /* the document's '{', so that a member can be put in behind it */
 	bool empty;                    /* no member at all: what is put in gets no comma behind it */

@@ -31,6 +31,8 @@ struct http_head {
 	/* both */
 	int minor;              /* HTTP/1.minor, 0 or 1 */
 	bool keep_alive;        /* by version and Connection */
+	bool connection_close;  /* Connection has the word close */
+	bool connection_names;  /* Connection names other headers */
 	bool chunked;
 	bool expect_continue;   /* Expect: 100-continue */
 	bool has_length;

@@ -8,7 +8,8 @@
 
 /* Length of the first event in data[0..len), the blank line that ends it included; 0: it is not complete yet.
  * Blank lines before an event belong to it. `scanned` (in and out, start with 0) is where to go on looking when
- * more bytes have come, so that an event that arrives byte by byte costs linear time. A CR at the very end is not
+ * more bytes have come, so that an event that arrives byte by byte costs linear time; it is 0 again when an event
+ * was found. A CR at the very end is not
  * taken as a line end unless more follows or `last` is set. */
 size_t sse_event(const char *data, size_t len, size_t *scanned, bool last);
 

@@ -2,7 +2,15 @@
 /* quota.h - limits that are never overspent: reserve the bound, settle the truth. Pure: `now` is an argument.
  *
  * A limit is a scope, a metric, a window and an amount. Its counter holds what was used in the window and what is
- * reserved by requests under way; used + reserved never passes the amount. Any thread may reserve and settle. */
+ * reserved by requests under way; used + reserved never passes the amount. Any thread may reserve and settle.
+ *
+ * When is what charged? A request (QUOTA_REQUESTS) counts from the moment of its reservation, so a long stream does
+ * not block the next minute; it is given back when it is settled with 0 requests. Tokens and money are reserved
+ * from then on and charged at the moment of settlement, to the window of that moment: a reservation made before
+ * midnight and settled after it uses the new day. Concurrency is given back at settlement.
+ *
+ * A sliding window is kept in 15 steps: use leaves it between window_ms and window_ms + window_ms/15 later, never
+ * earlier. A clock that goes back opens no window again: the latest period that was seen stays. */
 #ifndef CORE_QUOTA_QUOTA_H
 #define CORE_QUOTA_QUOTA_H
 
@@ -55,6 +63,7 @@ struct quota_reservation {
 	struct {
 		void *counter;       /* the table's own */
 		int64_t amount;
+		uint64_t period;     /* in which it began: what a request that did not happen gives back */
 		uint8_t metric;
 	} part[QUOTA_LIMITS_MAX];
 };
@@ -76,13 +85,15 @@ void quota_free(struct quota *q);
 
 /* All limits or none. SL_OK, SL_ELIMIT (*denial), SL_EFULL (table full: refuse, never let through). Saturating
  * arithmetic; a negative use is SL_EINVAL. A counter does not exist before its first reservation; existing ones
- * keep their use when the amount changes. */
+ * keep their use when the amount changes. A part of which the bound wants nothing (a free model and a spent
+ * budget) is never the reason of a denial. Two limits on one counter count once and must both hold. */
 int quota_reserve(struct quota *q, struct quota_now now, const struct quota_limit *limits, unsigned n,
                   const struct quota_use *bound, struct quota_reservation *out, struct quota_denial *denial);
 /* Replaces the reservation by what was used (which may be more: truth is charged, the next is denied). Once. */
 void quota_settle(struct quota *q, struct quota_now now, struct quota_reservation *reservation,
                   const struct quota_use *used);
-/* Use that the ledger knows from before a restart, at the time it happened. */
+/* Use that the ledger knows from before a restart, at the time it happened. Dropped when it is older than its window
+ * or the table is full. */
 void quota_restore(struct quota *q, struct quota_now now, const struct quota_limit *limit, uint64_t wall_ms, int64_t amount);
 
 struct quota_state {

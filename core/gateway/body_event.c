@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* body_event.c - what an engine says of its use, in an answer or in an event of a stream: searched, not parsed. */
+#include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include "core/base/str.h"
+#include "core/gateway/body.h"
+
+/* No answer has more tokens than this: a larger count is a fault of the engine. */
+#define COUNT_MAX ((uint64_t) 1 << 40)
+/* An engine's usage object has two levels. */
+enum { LEVELS = 2 };
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+static const char *skip_space(const char *p, const char *end)
+{
+	while (p < end && is_space(*p))
+		p++;
+	return p;
+}
+
+/* Behind the string whose opening quote is at p, NULL when it is cut. */
+static const char *skip_string(const char *p, const char *end)
+{
+	for (p++; p < end && *p != '"'; p++)
+		if (*p == '\\')
+			p++;
+	return p < end ? p + 1 : NULL;
+}
+
+/* Behind the value at p, NULL when it is cut or no value at all. Brackets are counted, not matched. */
+static const char *skip_value(const char *p, const char *end)
+{
+	size_t depth = 0;
+	while (p && p < end) {
+		char c = *p;
+		if (c == '"') {
+			p = skip_string(p, end);
+		} else if (c == '{' || c == '[') {
+			depth++;
+			p++;
+		} else if (c == '}' || c == ']') {
+			if (depth == 0)
+				return NULL;
+			depth--;
+			p++;
+		} else if (depth == 0) {
+			const char *start = p;
+			while (p < end && *p != ',' && *p != '}' && *p != ']' && !is_space(*p))
+				p++;
+			return p > start && p < end ? p : NULL;
+		} else {
+			p++;
+		}
+		if (depth == 0)
+			return p;
+	}
+	return NULL;
+}
+
+/* A count at p..end, -1 when it is absurd. */
+static int64_t count_of(const char *p, const char *end)
+{
+	uint64_t n;
+	return str_to_u64((sl_str){ p, (size_t) (end - p) }, COUNT_MAX, &n) ? (int64_t) n : -1;
+}
+
+/* Reads the object at p. The byte behind it, NULL when it is cut or malformed. */
+static const char *read_usage(const char *p, const char *end, struct body_usage *out, int level)
+{
+	p = skip_space(p + 1, end);
+	if (p < end && *p == '}')
+		return p + 1;
+	while (p && p < end && *p == '"') {
+		const char *name = p + 1, *after = skip_string(p, end);
+		if (!after)
+			return NULL;
+		sl_str key = { name, (size_t) (after - 1 - name) };
+		p = skip_space(after, end);
+		if (p == end || *p != ':')
+			return NULL;
+		p = skip_space(p + 1, end);
+		if (p == end)
+			return NULL;
+		bool details = level == 1 && *p == '{' && str_eq(key, STR("prompt_tokens_details"));
+		const char *behind = details ? read_usage(p, end, out, LEVELS) : skip_value(p, end);
+		if (!behind)
+			return NULL;
+		if (level == 1 && str_eq(key, STR("prompt_tokens")))
+			out->input = count_of(p, behind);
+		else if (level == 1 && str_eq(key, STR("completion_tokens")))
+			out->output = count_of(p, behind);
+		else if (level == LEVELS && str_eq(key, STR("cached_tokens")))
+			out->cached = count_of(p, behind);
+		p = skip_space(behind, end);
+		if (p < end && *p == '}')
+			return p + 1;
+		if (p == end || *p != ',')
+			return NULL;
+		p = skip_space(p + 1, end);
+	}
+	return NULL;
+}
+
+/* Is the member's name `name` (with both quotes) at p? Then its value, else NULL. A quote behind a backslash
+ * stands in a string, and no backslash stands outside of one. */
+static const char *value_of(const char *data, const char *p, const char *end, sl_str name)
+{
+	if ((size_t) (end - p) < name.len + 2 || memcmp(p, name.ptr, name.len) != 0 || (p > data && p[-1] == '\\'))
+		return NULL;
+	p = skip_space(p + name.len, end);
+	if (p == end || *p != ':')
+		return NULL;
+	p = skip_space(p + 1, end);
+	return p < end ? p : NULL;
+}
+
+static bool starts(const char *p, const char *end, sl_str text)
+{
+	return str_starts((sl_str){ p, (size_t) (end - p) }, text);
+}
+
+/* The object at the member "usage" whose name may stand at p, NULL when there is none. */
+static const char *usage_at(const char *data, const char *p, const char *end)
+{
+	const char *value = value_of(data, p, end, STR("\"usage\""));
+	return value && *value == '{' ? value : NULL;
+}
+
+/* Reads the object at p as one whole: *out is set only when it is. */
+static const char *read_whole_usage(const char *p, const char *end, struct body_usage *out)
+{
+	struct body_usage usage = { -1, -1, -1 };
+	const char *behind = read_usage(p, end, &usage, 1);
+	if (behind)
+		*out = usage;
+	return behind;
+}
+
+/* The search goes backwards: engines put usage last. An object that is cut or malformed ends it, which also keeps
+ * hostile nesting from costing more than linear time. */
+bool body_find_usage(const char *data, size_t len, struct body_usage *out)
+{
+	const char *end = data + len, *found_at;
+	size_t at = len;
+	*out = (struct body_usage){ -1, -1, -1 };
+#ifdef __SSE2__
+	const __m128i quote = _mm_set1_epi8('"'), letter = _mm_set1_epi8('u');
+	while (at >= 17) {
+		const char *p = data + at - 17;
+		__m128i found = _mm_and_si128(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *) p), quote),
+		                              _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *) (p + 1)), letter));
+		unsigned bits = (unsigned) _mm_movemask_epi8(found);
+		while (bits) {
+			unsigned bit = 31 - (unsigned) __builtin_clz(bits);
+			found_at = usage_at(data, p + bit, end);
+			if (found_at)
+				return read_whole_usage(found_at, end, out) != NULL;
+			bits &= ~(1u << bit);
+		}
+		at -= 16;
+	}
+#endif
+	while (at-- > 0) {
+		found_at = data[at] == '"' ? usage_at(data, data + at, end) : NULL;
+		if (found_at)
+			return read_whole_usage(found_at, end, out) != NULL;
+	}
+	return false;
+}
+
+/* Python's truth of the value at p, since that is how clients judge it. */
+static bool is_truthy(const char *p, const char *end)
+{
+	const char *behind = skip_value(p, end);
+	if (!behind || *p == 'n' || *p == 'f')
+		return false;
+	if (*p == '"')
+		return behind - p > 2;
+	if (*p == '{' || *p == '[')
+		return skip_space(p + 1, end) != behind - 1;
+	for (; p < behind && (*p | 0x20) != 'e'; p++)
+		if (*p >= '1' && *p <= '9')
+			return true;
+		else if (*p == 't')
+			return true;
+	return false;
+}
+
+/* The state of a walk through one event. */
+struct walk {
+	const char *data, *end;
+	const char *depth_at; /* up to here brackets were counted */
+	size_t depth;
+	bool usage_broken;
+};
+
+/* How many brackets are open at `to`, which is outside of a string and behind any earlier one. */
+static size_t depth_at(struct walk *w, const char *to)
+{
+	const char *p = w->depth_at;
+	while (p && p < to) {
+		if (*p == '"') {
+			p = skip_string(p, to);
+			continue;
+		}
+		w->depth += *p == '{' || *p == '[';
+		w->depth -= w->depth > 0 && (*p == '}' || *p == ']');
+		p++;
+	}
+	w->depth_at = to;
+	return w->depth;
+}
+
+/* The member from p to `behind` and one comma beside it. */
+static struct body_span with_comma(const char *data, const char *p, const char *behind, const char *end)
+{
+	const char *start = p, *next = skip_space(behind, end);
+	while (start > data && is_space(start[-1]))
+		start--;
+	if (start > data && start[-1] == ',')
+		return (struct body_span){ (uint32_t) (start - 1 - data), (uint32_t) (behind - data) };
+	if (next < end && *next == ',')
+		behind = next + 1;
+	return (struct body_span){ (uint32_t) (p - data), (uint32_t) (behind - data) };
+}
+
+/* The use at p. Where to go on. */
+static const char *event_usage(struct walk *w, const char *p, struct body_event *out)
+{
+	const char *value = w->usage_broken ? NULL : usage_at(w->data, p, w->end);
+	if (!value)
+		return p + 1;
+	const char *behind = read_whole_usage(value, w->end, &out->usage);
+	w->usage_broken = !behind;
+	if (!behind)
+		return p + 1;
+	out->has_usage = true;
+	out->usage_at = with_comma(w->data, p, behind, w->end);
+	return behind;
+}
+
+/* What the member named at p, if one of ours is named there, says. Where to go on. */
+static const char *event_member(struct walk *w, const char *p, struct body_event *out)
+{
+	const char *value;
+	switch (p[1]) {
+	case 'u':
+		return event_usage(w, p, out);
+	case 'e':
+		value = out->error ? NULL : value_of(w->data, p, w->end, STR("\"error\""));
+		if (value && depth_at(w, p) == 1)
+			out->error = is_truthy(value, w->end);
+		break;
+	case 'f':
+		value = value_of(w->data, p, w->end, STR("\"finish_reason\""));
+		if (value && *value == '"')
+			out->finished = true;
+		break;
+	case 'c':
+		value = value_of(w->data, p, w->end, STR("\"choices\""));
+		if (value && *value == '[') {
+			value = skip_space(value + 1, w->end);
+			out->choices_empty = value < w->end && *value == ']';
+		}
+		break;
+	}
+	return p + 1;
+}
+
+/* The first quote at or behind p before a letter with which one of our names begins; end when there is none. The
+ * last byte is not looked at: nothing begins there. */
+static const char *find_name(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	const __m128i quote = _mm_set1_epi8('"');
+	for (; end - p >= 17; p += 16) {
+		__m128i second = _mm_loadu_si128((const __m128i *) (p + 1));
+		__m128i letter = _mm_or_si128(
+			_mm_or_si128(_mm_cmpeq_epi8(second, _mm_set1_epi8('u')), _mm_cmpeq_epi8(second, _mm_set1_epi8('e'))),
+			_mm_or_si128(_mm_cmpeq_epi8(second, _mm_set1_epi8('f')), _mm_cmpeq_epi8(second, _mm_set1_epi8('c'))));
+		__m128i found = _mm_and_si128(letter, _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *) p), quote));
+		unsigned bits = (unsigned) _mm_movemask_epi8(found);
+		if (bits)
+			return p + __builtin_ctz(bits);
+	}
+#endif
+	for (; end - p >= 2; p++)
+		if (*p == '"' && (p[1] == 'u' || p[1] == 'e' || p[1] == 'f' || p[1] == 'c'))
+			return p;
+	return end;
+}
+
+void body_event(const char *data, size_t len, struct body_event *out)
+{
+	const char *end = data + len;
+	struct walk w = { .data = data, .end = end, .depth_at = data };
+	*out = (struct body_event){ .usage = { -1, -1, -1 } };
+	if (starts(data, end, STR("[DONE]"))) {
+		out->done = true;
+		return;
+	}
+	for (const char *p = find_name(data, end); p < end; p = find_name(p, end))
+		p = event_member(&w, p, out);
+}
