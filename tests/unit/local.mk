@@ -13,4 +13,6 @@ include tests/unit/agent/local.mk
 include tests/unit/sandbox/local.mk
 include tests/unit/conf/local.mk
 include tests/unit/pool/local.mk
+include tests/unit/plugin/local.mk
 endif
+include tests/abi/local.mk
