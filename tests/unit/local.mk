@@ -8,4 +8,5 @@ include tests/unit/gateway/local.mk
 include tests/unit/agent/local.mk
 include tests/unit/sandbox/local.mk
 include tests/unit/conf/local.mk
+include tests/unit/policy/local.mk
 endif
