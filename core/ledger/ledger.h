@@ -31,8 +31,9 @@ struct ledger_options {
 	/* Called on the writer's thread after each commit: everything up to seq is durable. Must not block. */
 	void (*committed)(void *arg, uint64_t seq);
 	/* A disk error, once, on the writer's thread: nothing is accepted any more (an fsync that failed is never
-	 * tried again on the same file). And full or usable again: `accepting` changes. Full is said while a quarter
-	 * of a segment or more is left: work under way can still be recorded, new work should be refused. */
+	 * tried again on the same file). And full or usable again: `accepting` changes. Full is said as soon as
+	 * the next segment cannot be made, most of the last one still being free: work under way can be recorded, new
+	 * work should be refused. */
 	void (*state)(void *arg, bool accepting, const char *why);
 	void *arg;
 	const struct ledger_io *io; /* NULL: the system's */

@@ -174,7 +174,8 @@ static int end_here(struct folder *f, const struct image *image, struct recovery
 	return cut(f, image, r, remains.any, error);
 }
 
-/* Segment by segment; `last_begun` are those with a head. A segment is begun when all before it is durable. */
+/* Segment by segment. One is begun when all before it is durable, so none may be missing between the first and the
+ * last. */
 static int recover_segments(struct folder *f, const uint64_t *numbers, size_t n, struct recovery *r, sl_error *error)
 {
 	size_t end = SEGMENT_HEAD_BYTES;
@@ -183,11 +184,6 @@ static int recover_segments(struct folder *f, const uint64_t *numbers, size_t n,
 		int code = image_read(f, numbers[i], &image, error);
 		if (code != SL_OK)
 			return code;
-		if (!image_begun(&image) && i + 1 == n) {
-			code = drop_unbegun(f, &image, error);
-			image_free(&image);
-			return code != SL_OK || i == 0 ? code : recover_segments(f, numbers, n - 1, r, error);
-		}
 		if (i == 0 && image_begun(&image)) {
 			r->first = numbers[0];
 			r->first_seq = r->next_seq = image.head.first_seq;
@@ -213,11 +209,18 @@ int recover(struct folder *f, struct recovery *out, sl_error *error)
 {
 	uint64_t *numbers;
 	size_t n;
+	struct image last = { 0 };
 	*out = (struct recovery){ .first = 1, .last = 0, .first_seq = 1, .next_seq = 1 };
 	int code = folder_list(f, &numbers, &n, error);
-	if (code != SL_OK)
-		return code;
-	code = recover_segments(f, numbers, n, out, error);
+	if (code == SL_OK && n)
+		code = image_read(f, numbers[n - 1], &last, error);
+	if (code == SL_OK && n && !image_begun(&last)) {
+		code = drop_unbegun(f, &last, error);
+		n--;
+	}
+	image_free(&last);
+	if (code == SL_OK)
+		code = recover_segments(f, numbers, n, out, error);
 	free(numbers);
 	return code;
 }

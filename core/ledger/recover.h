@@ -14,7 +14,7 @@ struct recovery {
 	uint64_t room;      /* size of the last segment */
 };
 
-/* Reads everything, cuts a torn tail. SL_ECONFLICT: damaged where records were committed. Nothing is changed then. */
+/* Reads everything, cuts a torn tail. SL_ECONFLICT: damaged where records were committed; no record is touched then. */
 int recover(struct folder *f, struct recovery *out, sl_error *error);
 
 #endif
