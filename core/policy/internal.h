@@ -78,6 +78,8 @@ int policy_test_signals(lua_State *L);
 
 /* tests.c */
 int policy_run_tests(struct policy *p, struct buf *report, bool all, sl_error *error);
+/* names.c: one finding a line for each use of a global that is nowhere defined. The text has been run already. */
+void policy_check_names(struct policy *p, sl_str text, struct buf *report);
 /* As policy_open, for a file that is not conf's; NULL: the standard policy. */
 struct policy *policy_open_file(struct conf *conf, const char *file, sl_error *error);
 

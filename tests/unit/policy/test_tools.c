@@ -134,6 +134,28 @@ Test(tools, check_finds_what_is_wrong)
 	buf_free(&report);
 }
 
+Test(tools, check_sees_names_in_branches_that_do_not_run)
+{
+	checked("function admit(req)\n  if req.n == 77 then\n    return denny(403, 'a', 'b')\n  end\nend",
+	        "policy.lua:3: 'denny' is not defined: did you mean 'deny'?");
+	checked("function admit(req)\n local f = function()\n  return function() return helpr() end\n end\nend\nfunction helper() end",
+	        "policy.lua:3: 'helpr' is not defined: did you mean 'helper'?");
+	checked("function admit(req) if req.n == 77 then return os.time() end return nil end", NULL);
+	checked("function admit(req) if req.n == 77 then load('x') end end", "blocked function: load");
+	checked("function admit(req) if req.n == 77 then return later() end end\nlocal x = 1\nfunction later() end", NULL);
+	struct buf text = { 0 };
+	buf_puts(&text, "function admit(req)\n");
+	for (int i = 0; i < 300; i++) /* more instructions and lines than one step of the line table holds */
+		buf_puts(&text, "do local x = { req.n }\n\n\nend\n");
+	for (int i = 0; i < 200; i++)
+		buf_puts(&text, "\n");
+	buf_puts(&text, "if req.n == 77 then return missing_name end end\n");
+	buf_put(&text, "", 1);
+	checked(text.data, "policy.lua:1402: 'missing_name' is not defined");
+	buf_free(&text);
+	buf_free(&report);
+}
+
 Test(tools, shipped_policies_pass)
 {
 	static const char *const files[] = { "/lua/policy.lua", "/examples/policies/tiers.lua" };
