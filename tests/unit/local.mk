@@ -12,6 +12,7 @@ include tests/unit/cli/local.mk
 include tests/unit/agent/local.mk
 include tests/unit/sandbox/local.mk
 include tests/unit/conf/local.mk
+include tests/unit/policy/local.mk
 include tests/unit/pool/local.mk
 include tests/unit/plugin/local.mk
 endif
