@@ -4,6 +4,7 @@ include tests/unit/base/local.mk
 include tests/unit/identity/local.mk
 include tests/unit/ledger/local.mk
 include tests/unit/quota/local.mk
+include tests/unit/store/local.mk
 include tests/unit/fleet/local.mk
 include tests/unit/route/local.mk
 include tests/unit/http/local.mk
