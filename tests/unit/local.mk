@@ -8,5 +8,6 @@ include tests/unit/route/local.mk
 include tests/unit/http/local.mk
 include tests/unit/gateway/local.mk
 include tests/unit/agent/local.mk
+include tests/unit/lease/local.mk
 include tests/unit/pool/local.mk
 endif
