@@ -14,6 +14,7 @@ include tests/unit/agent/local.mk
 include tests/unit/sandbox/local.mk
 include tests/unit/conf/local.mk
 include tests/unit/policy/local.mk
+include tests/unit/lease/local.mk
 include tests/unit/pool/local.mk
 include tests/unit/plugin/local.mk
 endif
