@@ -9,6 +9,7 @@
 #include "core/cli/follow.h"
 #include "core/cli/sink.h"
 
+enum { ONCE_MAX = 512 * 1024 }; /* bytes of each stream that one call gives */
 static const uint64_t QUIET_NS = 200000000u;
 
 struct tail {
@@ -86,18 +87,20 @@ static int follow_logs(struct tail *t)
 	return cli_fail(t->cli, CLI_NO_SERVER, "systemctl status sluiced", "%s", f->error.text);
 }
 
-/* What is kept of one stream now. */
+/* The end of what is kept of one stream now. */
 static int read_logs(struct tail *t, int source)
 {
 	struct buf target = { 0 }, bytes = { 0 };
 	buf_puts(&target, "/v1/gpu/leases/");
 	cli_put_escaped(&target, t->cli->args[0]);
-	buf_printf(&target, "/logs?source=%s&from=0", source == FOLLOW_OUT ? "out" : "err");
+	buf_printf(&target, "/logs?source=%s&from=-%d&max=%d", source == FOLLOW_OUT ? "out" : "err", ONCE_MAX, ONCE_MAX);
 	buf_put(&target, "", 1);
 	int code = target.failed ? cli_fail(t->cli, CLI_FAILED, NULL, "out of memory")
 	           : cli_call_raw(t->cli, target.data, &bytes);
 	if (code == CLI_DONE)
 		sink_put(&t->sink[source], bytes.data, bytes.len);
+	if (bytes.len >= ONCE_MAX && t->lines < 0)
+		cli_note(t->cli, "sluicectl: the last 512 KiB; all that is kept: sluicectl logs -f %s", t->cli->args[0]);
 	sink_release(&t->sink[source], t->lines);
 	buf_free(&target);
 	buf_free(&bytes);

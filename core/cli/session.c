@@ -87,7 +87,7 @@ static void on_changed(void *arg, const char *state, const char *reason)
 		s->feed.ready = true;
 		clear_line(s);
 	}
-	bool telling = s->begun ? strcmp(state, "suspended") == 0 : !s->cli->tty_err && is_waiting(state);
+	bool telling = s->begun ? *reason || strcmp(state, "suspended") == 0 : !s->cli->tty_err && is_waiting(state);
 	if (!same && telling)
 		cli_note(s->cli, "%s %s%s%s", s->follow.lease, state, *reason ? ": " : "", reason);
 }

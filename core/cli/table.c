@@ -85,7 +85,7 @@ static const struct cli_option keys_options[] = {
 };
 
 static const struct cli_option key_options[] = {
-	{ "tenant", 0, OPTION_TEXT, "TENANT", "your own", "who pays", NULL, false },
+	{ "tenant", 0, OPTION_TEXT, "TENANT", NULL, "who pays", NULL, false },
 	{ "user", 0, OPTION_TEXT, "USER", "you", "whose key it is", NULL, false },
 	{ "expires", 0, OPTION_DURATION, "TIME", "never", "it stops working after so long", NULL, false },
 	END_OPTIONS
@@ -145,6 +145,8 @@ const struct cli_command cli_commands[] = {
 	  .examples = "attach L1042\nattach --tail 20 train", .run = attach_run },
 	{ .noun = "logs", .alias = "log", .role = "owner", .args = "LEASE", .args_min = 1, .args_max = 1,
 	  .options = logs_options, .summary = "what a program has written",
+	  .text = "Its output to stdout, its errors to stderr: the last 512 KiB of each, or with -f all that is kept and "
+	          "then what comes.",
 	  .examples = "logs L1042\nlogs -f --tail 100 L1042\nlogs --source err L1042", .run = logs_run },
 	{ .noun = "release", .role = "owner", .args = "LEASE...", .args_min = 1, .args_max = CLI_ARGS_MAX,
 	  .options = release_options, .summary = "end leases, or cancel waiting ones",
