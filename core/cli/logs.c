@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* logs.c - sluicectl logs: what a program has written, and with -f what it writes. */
+#include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,7 +10,7 @@
 #include "core/cli/follow.h"
 #include "core/cli/sink.h"
 
-enum { ONCE_MAX = 512 * 1024 }; /* bytes of each stream that one call gives */
+enum { ONCE_MAX = 256 * 1024 }; /* bytes of each stream that one call gives */
 static const uint64_t QUIET_NS = 200000000u;
 
 struct tail {
@@ -81,7 +82,7 @@ static int follow_logs(struct tail *t)
 		write_out(t);
 	}
 	if (result != FOLLOW_FAILED)
-		return CLI_DONE;
+		return CLI_DONE; /* or the reader has gone */
 	if (f->status)
 		return cli_fail_answer(t->cli, f->status, buf_str(&f->call.body));
 	return cli_fail(t->cli, CLI_NO_SERVER, "systemctl status sluiced", "%s", f->error.text);
@@ -100,7 +101,7 @@ static int read_logs(struct tail *t, int source)
 	if (code == CLI_DONE)
 		sink_put(&t->sink[source], bytes.data, bytes.len);
 	if (bytes.len >= ONCE_MAX && t->lines < 0)
-		cli_note(t->cli, "sluicectl: the last 512 KiB; all that is kept: sluicectl logs -f %s", t->cli->args[0]);
+		cli_note(t->cli, "sluicectl: the last 256 KiB; all that is kept: sluicectl logs -f %s", t->cli->args[0]);
 	sink_release(&t->sink[source], t->lines);
 	buf_free(&target);
 	buf_free(&bytes);
@@ -122,6 +123,9 @@ int logs_run(struct cli *cli)
 	for (int i = 0; code == CLI_DONE && !cli_flag(cli, "follow") && i < 2; i++)
 		code = t.wanted[i] ? read_logs(&t, i) : CLI_DONE;
 	write_out(&t);
+	for (int i = 0; code == CLI_DONE && i < 2; i++)
+		if (t.sink[i].gone && t.sink[i].why != EPIPE)
+			code = cli_fail(cli, CLI_FAILED, NULL, "cannot write the output: %s", strerror(t.sink[i].why));
 	follow_close(&t.follow);
 	for (int i = 0; i < 2; i++)
 		buf_free(&t.sink[i].pending);

@@ -7,8 +7,10 @@
 #define YES FLAG("yes", 'y', "do not ask")
 
 const struct cli_option cli_global_options[] = {
-	{ "socket", 0, OPTION_TEXT, "PATH", "SLUICE_URL, or " SLUICE_RUN_DIR "/control.sock", "where sluiced listens: /PATH, unix:/PATH or http://HOST:PORT", NULL, false },
-	{ "output", 'o', OPTION_TEXT, "FORMAT", "SLUICE_OUTPUT, or table", "table, wide, json, jsonl, csv, name or columns=A,B", NULL, false },
+	{ "socket", 0, OPTION_TEXT, "PATH", "SLUICE_URL, or " SLUICE_RUN_DIR "/control.sock",
+	  "where sluiced listens: /PATH, unix:/PATH or http://HOST:PORT", NULL, false },
+	{ "output", 'o', OPTION_TEXT, "FORMAT", "SLUICE_OUTPUT, or table",
+	  "table, wide, json, jsonl, csv, name or columns=A,B", NULL, false },
 	FLAG("json", 0, "the same as -o json"),
 	FLAG("no-header", 0, "tables and CSV without their first line"),
 	FLAG("utc", 0, "times in UTC instead of the local zone"),
@@ -145,7 +147,7 @@ const struct cli_command cli_commands[] = {
 	  .examples = "attach L1042\nattach --tail 20 train", .run = attach_run },
 	{ .noun = "logs", .alias = "log", .role = "owner", .args = "LEASE", .args_min = 1, .args_max = 1,
 	  .options = logs_options, .summary = "what a program has written",
-	  .text = "Its output to stdout, its errors to stderr: the last 512 KiB of each, or with -f all that is kept and "
+	  .text = "Its output to stdout, its errors to stderr: the last 256 KiB of each, or with -f all that is kept and "
 	          "then what comes.",
 	  .examples = "logs L1042\nlogs -f --tail 100 L1042\nlogs --source err L1042", .run = logs_run },
 	{ .noun = "release", .role = "owner", .args = "LEASE...", .args_min = 1, .args_max = CLI_ARGS_MAX,
