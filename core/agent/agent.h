@@ -50,7 +50,7 @@ struct agent {
 	uv_loop_t loop;
 	uv_signal_t on_term, on_int, on_child;
 	uv_timer_t log_timer;
-	char state[PATH_MAX];  /* folder, absolute */
+	char state[PATH_MAX - 512]; /* folder, absolute; leaves room for what lies in it */
 	char machine[256];
 	char boot_id[64];
 	uint64_t started_ms;
@@ -64,13 +64,14 @@ struct agent {
 	void *launcher_self;
 	struct lease *leases;
 	size_t n_leases;
-	bool logs_grow;
 };
 
 /* agent.c */
 int agent_open(struct agent *a, const struct agent_options *options, sl_error *error);
 void agent_run(struct agent *a);
 void agent_close(struct agent *a);
+/* Somebody follows, or a program has started: look at the logs soon. */
+void agent_watch_logs(struct agent *a);
 
 /* server.c: connections. */
 int server_open(struct agent *a, const struct agent_options *options, sl_error *error);

@@ -3,6 +3,8 @@
  *
  * Calls go out one at a time. A child that does not answer in time is killed and counts as hung until the kernel
  * lets it go: a call into a driver can sleep for ever, and a second child beside it would sleep as well. */
+#include "config.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -380,8 +382,7 @@ static void start(struct backend *b)
 			schedule_restart(b);
 		return;
 	}
-	call_first(b, "open", json_pack("{s:s,s:s,s:O}", "name", b->name, "machine", b->agent->machine, "options", b->options),
-	           OPEN_MS, opened);
+	call_first(b, "open", json_pack("{s:s,s:O}", "name", b->name, "options", b->options), OPEN_MS, opened);
 }
 
 void backend_reaped(struct backend *b, pid_t pid, int status)

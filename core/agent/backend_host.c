@@ -2,6 +2,8 @@
 /* backend_host.c - the child process that a backend runs in: one call after the other, until the agent goes.
  *
  * It blocks wherever the backend blocks. The agent watches the clock, from outside. */
+#include "config.h"
+
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,7 +151,6 @@ static json_t *open_backend(struct host *h, const json_t *request, sl_error *err
 		.kind = SL_KIND_BACKEND, .name = json_get_str(request, "name", ""), .options = json_object_get(request, "options"),
 	};
 	static const struct plugin_services none;
-	setenv("SLUICE_MACHINE", json_get_str(request, "machine", ""), 1);
 	h->plugin = plugin_open(&spec, &none, NULL, error);
 	if (!h->plugin)
 		return NULL;

@@ -82,10 +82,9 @@ static int check_devices(const struct agent *a, const json_t *devices, sl_error 
 		json_array_foreach(devices, k, other)
 			if (k < i && json_equal(uuid, other))
 				return error_set(error, SL_EINVAL, "devices: %s stands there twice", name);
-		for (const struct lease *l = a->leases; l; l = l->next)
-			json_array_foreach(l->devices, k, other)
-				if (l->state != LEASE_ENDED && json_equal(uuid, other))
-					return error_set(error, SL_EUNAVAILABLE, "device %s is still in use by lease %s", name, l->tree.lease);
+		const struct lease *user = lease_using(a, uuid);
+		if (user)
+			return error_set(error, SL_EUNAVAILABLE, "device %s is still in use by lease %s", name, user->tree.lease);
 	}
 	return SL_OK;
 }
@@ -212,8 +211,8 @@ int launch_plan(struct lease *l, sl_error *error)
 {
 	char cgroup[PATH_MAX], supervisors[PATH_MAX];
 	add_marks(l, json_object_get(l->spec, "variables"));
-	/* A launcher adds variables to those of the request: the plan begins with them. */
-	json_t *plan = json_pack("{s:[],s:o}", "argv", "variables", json_deep_copy(json_object_get(l->spec, "variables")));
+	/* The launcher decides which of the variables it hands on, and how. */
+	json_t *plan = json_pack("{s:[],s:{}}", "argv", "variables");
 	int rc = ask_launcher(l, plan, error);
 	if (rc != SL_OK) {
 		json_decref(plan);

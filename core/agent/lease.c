@@ -21,6 +21,17 @@ struct lease *lease_find(const struct agent *a, const char *name)
 	return NULL;
 }
 
+const struct lease *lease_using(const struct agent *a, const json_t *uuid)
+{
+	size_t i;
+	json_t *device;
+	for (const struct lease *l = a->leases; l; l = l->next)
+		json_array_foreach(l->devices, i, device)
+			if (l->state != LEASE_ENDED && json_equal(uuid, device))
+				return l;
+	return NULL;
+}
+
 /* It becomes the name of a folder and of a cgroup. */
 bool lease_name_ok(const char *name)
 {

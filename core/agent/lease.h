@@ -59,6 +59,8 @@ struct lease {
 
 /* lease.c: the table, and what a lease looks like to the outside. */
 struct lease *lease_find(const struct agent *a, const char *name);
+/* The lease that has the device (a JSON string) and has not ended, NULL: none. */
+const struct lease *lease_using(const struct agent *a, const json_t *uuid);
 bool lease_name_ok(const char *name);
 /* A new entry in state LEASE_STARTING. NULL: out of memory. */
 struct lease *lease_new(struct agent *a, const char *name);

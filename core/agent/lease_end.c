@@ -232,7 +232,7 @@ void lease_watch_begin(struct lease *l)
 {
 	bool supervisor = watch_open(l, &l->supervisor_watch, &l->tree.supervisor, supervisor_ended);
 	bool job = watch_open(l, &l->job_watch, &l->tree.job, job_ended);
-	l->agent->logs_grow = true;
+	agent_watch_logs(l->agent);
 	if (!supervisor) {
 		lease_finish(l);
 	} else if (l->stop_asked) {

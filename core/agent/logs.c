@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* logs.c - a program's output: a file that it appends to, and of which only the end is kept. */
+#include "config.h"
+
 #include "core/agent/logs.h"
 
 #include <errno.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* program.c - the last steps between the fork and the lease's program: nothing of the agent's comes along. */
+#include "config.h"
+
 #include "core/agent/supervise.h"
 
 #include <errno.h>

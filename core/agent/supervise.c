@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* supervise.c - the small process that stays with a lease's program from its start to its end. */
+#include "config.h"
+
 #include "core/agent/supervise.h"
 
 #include <errno.h>

@@ -32,7 +32,7 @@ int supervise_main(void);
 /* What the program needs, resolved before the fork. */
 struct program {
 	char **argv, **env;
-	const char *cwd; /* NULL: the user's home, or / */
+	const char *cwd; /* NULL: / */
 	unsigned uid, gid;
 	int cgroup_procs;  /* descriptor of cgroup.procs, -1: none */
 	int in, out, err;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tree.c - all processes of a lease: where they are held, how they are ended, the proof that none is left. */
+#include "config.h"
+
 #include "core/agent/tree.h"
 
 #include <errno.h>
@@ -90,7 +92,7 @@ void containment_open(struct containment *c, const char *state, bool force_proce
 
 void containment_supervisors(const struct containment *c, char *out, size_t room)
 {
-	snprintf(out, room, c->cgroup2 ? "%s/supervisors" : "", c->root);
+	snprintf(out, room, "%s%s", c->root, c->cgroup2 ? "/supervisors" : "");
 }
 
 void tree_folder(const struct tree *t, char *out, size_t room)
