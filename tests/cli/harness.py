@@ -10,7 +10,6 @@ import traceback
 
 ROOT = os.environ.get("top_srcdir") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 BUILD = os.environ.get("top_builddir") or os.getcwd()
-sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 import fake_control  # noqa: E402
 
