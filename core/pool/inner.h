@@ -8,6 +8,7 @@
  *   agent.c   the connection to an agent: requests, answers, events
  *   start.c   starts an agent
  *   settle.c  what the agent says about leases and devices, matched with what we know
+ *   mark.c    what is remembered of devices
  *   watch.c   watchers and their output
  *   show.c    views and metrics */
 #ifndef CORE_POOL_INNER_H
@@ -126,6 +127,7 @@ struct pool {
 	unsigned n_dirty;
 
 	struct devices devices;
+	json_t *marks;              /* of the last run: "device/UUID" -> object */
 	struct plan_queue *queues;
 	size_t n_queues;
 	struct plan plan;
@@ -192,6 +194,13 @@ void agent_close(struct agent *agent);
 void agent_start(struct pool *pool, struct job *job);
 void agent_stop(struct pool *pool, uint64_t number, uint64_t notice_ms, const char *reason);
 void agent_forget(struct pool *pool, uint64_t number);
+
+/* mark.c. mark_changed: a device's faults are what they are; the record follows. mark_drain: an operator's word, which
+ * does not hold when the ledger refuses it. mark_apply: to one that is seen for the first time since the start. */
+void mark_changed(struct pool *pool, struct device *device);
+int mark_drain(struct pool *pool, struct device *device, bool drain, const char *reason, sl_error *error);
+void mark_retry(struct pool *pool);
+void mark_apply(const struct pool *pool, struct device *device);
 
 /* start.c. Starts the program and does not wait for it. */
 int start_spawn(const struct conf *conf, const char *program, uid_t allow_uid, sl_error *error);

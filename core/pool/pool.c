@@ -174,6 +174,7 @@ static void free_pool(struct pool *pool)
 	free(pool->actions);
 	free(pool->queues);
 	free(pool->agent_program);
+	json_decref(pool->marks);
 	if (pool->conf)
 		conf_unref(pool->conf);
 	free(pool);
@@ -194,6 +195,7 @@ struct pool *pool_open(const struct pool_options *options, const json_t *open_le
 	pool->scheduler = options->scheduler;
 	pool->scheduler_self = options->scheduler_self;
 	pool->last_number = last_number;
+	pool->marks = json_deep_copy(options->devices);
 	pool->committed = ledger_committed(options->ledger);
 	uv_timer_init(pool->loop, &pool->tick);
 	uv_timer_init(pool->loop, &pool->soon);

@@ -277,41 +277,32 @@ static void on_scrubbed(struct pool *pool, uint64_t index, const json_t *ok, con
 		d->faulty = false;
 		d->strikes = 0;
 		d->reason[0] = '\0';
-		round_want(pool);
 	} else {
 		log_warn("device %s stays out: %s", d->name, error->text);
 		str_copy(d->reason, sizeof d->reason, str_of(error->text));
 	}
-}
-
-/* Back into the pool: one that was faulty must pass the backend's check first. */
-static int undrain(struct pool *pool, struct device *d, sl_error *error)
-{
-	d->drain = false;
+	mark_changed(pool, d);
 	round_want(pool);
-	if (!d->faulty) {
-		d->reason[0] = '\0';
-		return SL_OK;
-	}
-	if (d->lease)
-		return error_set(error, SL_ECONFLICT, "%s is faulty and L%llu is on it: release that first", d->name,
-		                 (unsigned long long) d->lease);
-	return agent_call(&pool->agent, "scrub", json_pack("{s:[s]}", "devices", d->uuid), on_scrubbed,
-	                  (uint64_t) (d - pool->devices.at), error);
 }
 
 int pool_drain_device(struct pool *pool, const char *device, bool drain, const char *reason, sl_error *error)
 {
+	sl_error own = { 0 };
+	error = error ? error : &own;
 	struct device *d = devices_find(&pool->devices, str_of(device));
 	if (!d)
 		return error_set(error, SL_ENOTFOUND, "there is no device '%s'", device);
-	if (!drain)
-		return undrain(pool, d, error);
-	d->drain = true;
-	if (!d->faulty)
-		snprintf(d->reason, sizeof d->reason, "%s", reason && reason[0] ? reason : "drained by an operator");
+	if (!drain && d->faulty && d->lease)
+		return error_set(error, SL_ECONFLICT, "%s is faulty and L%llu is on it: release that first", d->name,
+		                 (unsigned long long) d->lease);
+	if (mark_drain(pool, d, drain, reason && reason[0] ? reason : "drained by an operator", error) != SL_OK)
+		return error->code;
 	round_want(pool);
-	return SL_OK;
+	/* One that was faulty must pass the backend's check before it is granted again. */
+	if (drain || !d->faulty)
+		return SL_OK;
+	return agent_call(&pool->agent, "scrub", json_pack("{s:[s]}", "devices", d->uuid), on_scrubbed,
+	                  (uint64_t) (d - pool->devices.at), error);
 }
 
 uint64_t pool_find(struct pool *pool, sl_str id)

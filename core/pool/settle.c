@@ -49,14 +49,19 @@ static struct device *update(struct agent *agent, const json_t *told)
 	sl_error error = { 0 };
 	bool now_faulty;
 	struct devices *devices = &agent->pool->devices;
+	size_t known = devices->n;
 	agent->pool->plan_fresh = false;
 	if (devices_update(devices, agent->machine, told, &now_faulty, &error) != SL_OK) {
 		log_warn("agent %s: %s", agent->machine, error.text);
 		return NULL;
 	}
 	struct device *device = devices_find(devices, str_of(json_get_str(told, "uuid", "")));
-	if (now_faulty)
+	if (devices->n > known)
+		mark_apply(agent->pool, device);
+	if (now_faulty) {
+		mark_changed(agent->pool, device);
 		settle_faulty(agent->pool, device);
+	}
 	return device;
 }
 
@@ -115,6 +120,7 @@ static void mark_faulty(struct pool *pool, const json_t *entry)
 		if (!d)
 			continue;
 		device_set_faulty(d, json_get_str(one, "reason", "could not be released"));
+		mark_changed(pool, d);
 		log_warn("device %s is faulty after %s: %s", d->name, json_get_str(entry, "lease", "?"), d->reason);
 	}
 }
