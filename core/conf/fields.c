@@ -34,7 +34,7 @@ const struct conf_field conf_fields[] = {
 	{ "policy", "file", FIELD_STRING, AT(conf, policy), .help = "the policy file, seen from the folder of this file" },
 	{ "policy", "on_error", FIELD_CUSTOM, .read = read_on_error, .fallback = "\"deny\"",
 	  .help = "when the policy fails: \"deny\" the request, or \"default\", the standard decision" },
-	{ "policy", "instructions", FIELD_INT64, AT(conf, policy_instructions), .min = 1000, .max = 1000000000,
+	{ "policy", "instructions", FIELD_INT64, AT(conf, policy_instructions), .min = 10000, .max = 1000000000,
 	  .fallback = "1000000", .help = "budget of one call, in instructions of the Lua machine" },
 	{ "policy", "memory", FIELD_BYTES, AT(conf, policy_memory), .min = 1 << 20, .max = 1 << 30, .fallback = "\"8M\"",
 	  .help = "memory of one Lua state; each worker has one" },

@@ -53,7 +53,11 @@ static int rep(lua_State *L)
 	luaL_checklstring(L, 1, &len);
 	lua_Integer n = luaL_checkinteger(L, 2);
 	luaL_optlstring(L, 3, "", &sep_len);
-	if (n > 0 && (len + sep_len) > 0 && (size_t) n > REP_MAX / (len + sep_len))
+	if (len + sep_len == 0) { /* Lua's own would count to n all the same */
+		lua_pushliteral(L, "");
+		return 1;
+	}
+	if (n > 0 && (size_t) n > REP_MAX / (len + sep_len))
 		return luaL_error(L, "string.rep: more than %d bytes", REP_MAX);
 	if (n > 0)
 		sandbox_charge(L, (uint64_t) n / 16);
