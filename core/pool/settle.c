@@ -149,7 +149,10 @@ static enum lease_state final_state(const struct lease *lease, const json_t *ent
 	uint64_t started = time_of(entry, "started_ms"), ended = time_of(entry, "ended_ms");
 	bool limit = strstr(json_get_str(entry, "reason", ""), "time limit") != NULL ||
 	             (lease->signal && started && ended >= started && ended - started >= lease->time_ms);
-	return lease->time_ms && limit ? LEASE_EXPIRED : LEASE_ENDED;
+	if (lease->time_ms && limit)
+		return LEASE_EXPIRED;
+	/* Neither an exit code nor a signal: nobody saw the end, the machine or its supervisor went first. */
+	return lease->exit_code < 0 && !lease->signal ? LEASE_FAILED : LEASE_ENDED;
 }
 
 static void end_reason(const struct lease *lease, const json_t *entry, enum lease_state to, char out[SL_ERROR_TEXT])

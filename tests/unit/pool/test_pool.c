@@ -396,6 +396,18 @@ Test(pool, a_signal_before_the_limit_is_no_expiry)
 	world_free(w);
 }
 
+Test(pool, an_end_that_nobody_saw_is_a_failure)
+{
+	struct world *w = world_new(1);
+	uint64_t number = submit(w, "a", 1);
+	cr_assert(world_state(w, number, "running"));
+	snprintf(agent_lease(w, number)->reason, sizeof agent_lease(w, number)->reason, "the machine was restarted");
+	agent_end(w, number, -1, 0);
+	cr_assert(world_state(w, number, "failed"));
+	cr_expect_str_eq(member(w, number, "reason"), "the machine was restarted");
+	world_free(w);
+}
+
 Test(pool, release_in_each_state)
 {
 	struct world *w = world_new(1);
