@@ -24,6 +24,8 @@ struct pool_options {
 	void *scheduler_self;
 	const char *agent_program;  /* started when conf->start_agent and none answers; NULL: never */
 	unsigned leases_max;        /* open leases, 0: 100,000 */
+	const json_t *devices;      /* what the store has of devices: object, key "device/UUID" -> object; NULL: nothing.
+	                               Borrowed until pool_open returns. The pool writes them as SL_RECORD_OBJECT */
 };
 
 /* Connects to the agent (starting it where asked), and goes on trying when it is away. Open leases of an earlier

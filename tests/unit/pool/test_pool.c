@@ -26,6 +26,12 @@ static bool agent_away(struct world *w, uint64_t arg)
 	return away == (arg == 0);
 }
 
+static bool two_objects(struct world *w, uint64_t arg)
+{
+	(void) arg;
+	return json_object_size(w->ledger.objects) == 2;
+}
+
 static const char *recorded(struct world *w, uint64_t number, const char *key)
 {
 	char id[24];
@@ -390,6 +396,18 @@ Test(pool, a_signal_before_the_limit_is_no_expiry)
 	world_free(w);
 }
 
+Test(pool, an_end_that_nobody_saw_is_a_failure)
+{
+	struct world *w = world_new(1);
+	uint64_t number = submit(w, "a", 1);
+	cr_assert(world_state(w, number, "running"));
+	snprintf(agent_lease(w, number)->reason, sizeof agent_lease(w, number)->reason, "the machine was restarted");
+	agent_end(w, number, -1, 0);
+	cr_assert(world_state(w, number, "failed"));
+	cr_expect_str_eq(member(w, number, "reason"), "the machine was restarted");
+	world_free(w);
+}
+
 Test(pool, release_in_each_state)
 {
 	struct world *w = world_new(1);
@@ -530,6 +548,33 @@ Test(pool, a_device_that_could_not_be_released_stays_out)
 	w->agent.scrub_fails = false;
 	cr_assert_eq(pool_drain_device(w->pool, "node1/gpu0", false, NULL, &error), SL_OK);
 	cr_assert(world_state(w, waits, "running"));
+	world_free(w);
+}
+
+Test(pool, what_is_known_of_devices_outlives_a_restart)
+{
+	struct world *w = world_new(3);
+	sl_error error = { 0 };
+	w->ledger.refuses = true;
+	cr_expect_eq(pool_drain_device(w->pool, "node1/gpu1", true, "new fan", &error), SL_EUNAVAILABLE);
+	cr_expect_str_eq(device_member(w, 1, "state"), "free");
+	agent_health(w, 0, "faulty", "Xid 79");
+	world_settle(w);
+	w->ledger.refuses = false;
+	cr_assert_eq(pool_drain_device(w->pool, "node1/gpu1", true, "new fan", &error), SL_OK);
+	cr_assert(world_until(w, two_objects, 0), "the fault was written down once the ledger took it");
+	snprintf(w->agent.health[0], sizeof w->agent.health[0], "ok");
+	world_restart(w);
+	cr_expect_str_eq(device_member(w, 0, "state"), "faulty");
+	cr_expect_str_eq(device_member(w, 0, "reason"), "Xid 79");
+	cr_expect_str_eq(device_member(w, 1, "state"), "drained");
+	cr_expect_str_eq(device_member(w, 1, "reason"), "new fan");
+	cr_expect_str_eq(device_member(w, 2, "state"), "free");
+	cr_assert_eq(pool_drain_device(w->pool, "node1/gpu0", false, NULL, &error), SL_OK);
+	cr_assert_eq(pool_drain_device(w->pool, "node1/gpu1", false, NULL, &error), SL_OK);
+	world_settle(w);
+	cr_expect_eq(json_object_size(w->ledger.objects), 0, "nothing left to remember");
+	cr_expect_str_eq(device_member(w, 0, "state"), "free");
 	world_free(w);
 }
 
