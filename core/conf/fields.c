@@ -141,7 +141,8 @@ const struct conf_field conf_fields[] = {
 	  .help = "largest output bound of a request, in tokens; 0: the model's" },
 
 	{ "limit", "per", FIELD_CUSTOM,
-	  .help = "\"second\", \"minute\", \"hour\" or a duration (any stretch of that length); \"day\", \"month\" (UTC calendar); \"total\"" },
+	  .help = "\"second\", \"minute\", \"hour\" or a duration (any stretch of that length); "
+		  "\"day\", \"month\" (UTC calendar); \"total\"" },
 	{ "limit", "scope", FIELD_CUSTOM, .fallback = "\"key\"",
 	  .help = "who shares the limit: each \"key\", \"user\" or \"tenant\", or all callers of a \"model\"" },
 

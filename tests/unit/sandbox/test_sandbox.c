@@ -316,6 +316,11 @@ Test(sandbox, files_that_others_can_change_are_refused)
 	cr_expect_eq(sandbox_read_file(write_file("good.lua", "return 1", 0644), &out, &error), SL_OK, "%s", error.text);
 	cr_expect_eq(out.len, 8u);
 	buf_free(&out);
+	struct sandbox *s = sandbox_open(NULL);
+	cr_expect_eq(sandbox_run_file(s, write_file("good.lua", "\nerror('ran')", 0644), "good.lua", &error), SL_EINVAL);
+	cr_expect_str_eq(error.text, "good.lua:2: ran");
+	cr_expect_eq(sandbox_run_file(s, write_file("bad.lua", "return 1", 0666), "bad.lua", &error), SL_EDENIED);
+	sandbox_close(s);
 	file_refused(write_file("writable.lua", "return 1", 0666), "others can write");
 	file_refused(write_file("empty.lua", "", 0644), "empty");
 	file_refused(folder, "folder");
