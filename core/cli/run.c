@@ -109,9 +109,7 @@ static void put_number(struct cli *cli, json_t *request, const char *field, cons
 
 static int build_request(struct cli *cli, json_t *request)
 {
-	const char *base = strrchr(cli->program[0], '/');
 	json_t *env = environment(cli);
-	json_set_str(request, "name", str_of(base && base[1] ? base + 1 : cli->program[0]));
 	put_text(cli, request, "name", "name");
 	put_text(cli, request, "queue", "queue");
 	put_text(cli, request, "kind", "kind");

@@ -87,7 +87,7 @@ static void on_changed(void *arg, const char *state, const char *reason)
 		s->feed.ready = true;
 		clear_line(s);
 	}
-	bool telling = s->begun ? strcmp(state, "suspended") == 0 : !s->cli->tty_err && is_waiting(state);
+	bool telling = s->begun ? *reason || strcmp(state, "suspended") == 0 : !s->cli->tty_err && is_waiting(state);
 	if (!same && telling)
 		cli_note(s->cli, "%s %s%s%s", s->follow.lease, state, *reason ? ": " : "", reason);
 }
@@ -257,9 +257,15 @@ static void fill_poll(struct session *s, struct pollfd *p)
 /* A reader of our output that has gone: like a hangup, but said by the pipe. */
 static void check_sinks(struct session *s)
 {
-	if (!s->sink[0].gone || s->left >= 0 || s->releasing)
+	struct sink *out = &s->sink[0];
+	if (!out->gone || s->left >= 0 || s->releasing || s->told_gone)
 		return;
-	if (s->end_on_hangup) {
+	s->told_gone = true;
+	if (out->why != EPIPE) {
+		clear_line(s);
+		cli_note(s->cli, "sluicectl: output cannot be written: %s. What is kept of it: sluicectl logs %s", strerror(out->why),
+		         s->follow.lease);
+	} else if (s->end_on_hangup) {
 		s->leave = 141;
 		ask_release(s);
 	} else {
@@ -350,6 +356,8 @@ int session_run(struct session *s)
 	clear_line(s);
 	if (result == FOLLOW_ENDED)
 		drain_sinks(s);
+	if (s->sink[0].why != EPIPE)
+		check_sinks(s);
 	if (s->feed.doubt)
 		cli_note(s->cli, "sluicectl: a connection was lost while input was sent: a piece of it may be missing");
 	if (s->left >= 0)

@@ -7,7 +7,7 @@
 
 #include "core/base/hash.h"
 
-enum { SLOTS_FIRST = 16, SWEEP_GAP_MS = 100 };
+enum { SWEEP_GAP_MS = 100 };
 
 struct quota *quota_new(size_t counters_max)
 {
@@ -37,7 +37,7 @@ void quota_free(struct quota *q)
 		for (uint32_t k = 0; k < s->n_slabs; k++)
 			free(s->slabs[k]);
 		free(s->slabs);
-		free(s->slots);
+		index_free(&s->index);
 		pthread_mutex_destroy(&s->lock);
 	}
 	free(q);
@@ -60,63 +60,15 @@ void table_fingerprint(const struct quota_limit *limit, struct fingerprint *out)
 	out->shard = out->id[1] >> 58;
 }
 
-static bool slot_holds(const struct shard *s, const struct index_slot *slot, const uint64_t id[2])
-{
-	if (slot->tag != (uint32_t) id[0])
-		return false;
-	const struct counter *c = counter_at(s, slot->place);
-	return c->id[0] == id[0] && c->id[1] == id[1];
-}
-
 struct counter *table_find(struct shard *s, const struct fingerprint *f)
 {
-	if (!s->n_slots)
-		return NULL;
-	uint32_t mask = s->n_slots - 1;
-	for (uint32_t i = (uint32_t) f->id[0] & mask; s->slots[i].place; i = (i + 1) & mask)
-		if (slot_holds(s, &s->slots[i], f->id))
-			return counter_at(s, s->slots[i].place);
-	return NULL;
-}
-
-static void index_put(struct index_slot *slots, uint32_t n_slots, uint32_t tag, uint32_t place)
-{
-	uint32_t i = tag & (n_slots - 1);
-	while (slots[i].place)
-		i = (i + 1) & (n_slots - 1);
-	slots[i] = (struct index_slot){ tag, place };
-}
-
-static bool index_room(struct shard *s)
-{
-	if ((s->live + 1) * 2 <= s->n_slots)
-		return true;
-	uint32_t n = s->n_slots ? s->n_slots * 2 : SLOTS_FIRST;
-	struct index_slot *slots = calloc(n, sizeof *slots);
-	if (!slots)
-		return false;
-	for (uint32_t i = 0; i < s->n_slots; i++)
-		if (s->slots[i].place)
-			index_put(slots, n, s->slots[i].tag, s->slots[i].place);
-	free(s->slots);
-	s->slots = slots;
-	s->n_slots = n;
-	return true;
-}
-
-/* Takes a slot out and moves those behind it up, so that no search ends too early. */
-static void index_remove(struct shard *s, uint32_t hole)
-{
-	uint32_t mask = s->n_slots - 1;
-	s->slots[hole].place = 0;
-	for (uint32_t i = (hole + 1) & mask; s->slots[i].place; i = (i + 1) & mask) {
-		uint32_t home = s->slots[i].tag & mask;
-		if (((i - home) & mask) < ((i - hole) & mask))
-			continue;
-		s->slots[hole] = s->slots[i];
-		s->slots[i].place = 0;
-		hole = i;
+	uint32_t tag = (uint32_t) f->id[0];
+	for (uint32_t at = index_start(&s->index, tag), place; (place = index_match(&s->index, tag, &at)); at++) {
+		struct counter *c = counter_at(s, place);
+		if (c->id[0] == f->id[0] && c->id[1] == f->id[1])
+			return c;
 	}
+	return NULL;
 }
 
 /* The number of a place for a new counter, 0: out of memory. */
@@ -157,7 +109,7 @@ static void place_give(struct shard *s, uint32_t place)
 struct counter *table_add(struct quota *q, struct shard *s, const struct fingerprint *f, const struct quota_limit *limit,
                           struct quota_now now)
 {
-	if (atomic_fetch_add_explicit(&q->counters, 1, memory_order_relaxed) >= q->counters_max || !index_room(s))
+	if (atomic_fetch_add_explicit(&q->counters, 1, memory_order_relaxed) >= q->counters_max || !index_room(&s->index))
 		goto refused;
 	struct counter_ring *ring = NULL;
 	uint8_t window = limit->metric == QUOTA_CONCURRENCY ? QUOTA_NONE : limit->window;
@@ -173,8 +125,7 @@ struct counter *table_add(struct quota *q, struct shard *s, const struct fingerp
 		.id = { f->id[0], f->id[1] }, .ring = ring, .metric = limit->metric, .window = window, .shard = f->shard,
 	};
 	counter_start(c, now, limit->window_ms);
-	index_put(s->slots, s->n_slots, (uint32_t) f->id[0], place);
-	s->live++;
+	index_put(&s->index, (uint32_t) f->id[0], place);
 	return c;
 refused:
 	atomic_fetch_sub_explicit(&q->counters, 1, memory_order_relaxed);
@@ -193,8 +144,8 @@ struct quota_now table_now(struct shard *s, struct quota_now now)
 static size_t shard_sweep(struct shard *s, struct quota_now now)
 {
 	size_t freed = 0;
-	for (uint32_t i = 0; i < s->n_slots;) {
-		uint32_t place = s->slots[i].place;
+	for (uint32_t i = 0; i < s->index.n_slots;) {
+		uint32_t place = s->index.slots[i].place;
 		struct counter *c = place ? counter_at(s, place) : NULL;
 		if (c)
 			counter_advance(c, now);
@@ -202,9 +153,8 @@ static size_t shard_sweep(struct shard *s, struct quota_now now)
 			i++;
 			continue;
 		}
-		index_remove(s, i); /* may have moved another one to i */
+		index_remove(&s->index, i); /* may have moved another one to i */
 		place_give(s, place);
-		s->live--;
 		freed++;
 	}
 	return freed;

@@ -9,19 +9,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "core/base/index.h"
 #include "core/quota/counter.h"
 
 enum { QUOTA_SHARDS = 64, QUOTA_METRICS = QUOTA_COST + 1, SLAB_COUNTERS = 256 };
 
-struct index_slot {
-	uint32_t tag;   /* low half of id[0] */
-	uint32_t place; /* number of the counter + 1, 0: empty */
-};
-
 struct shard {
 	pthread_mutex_t lock;
-	struct index_slot *slots; /* a power of two of them, at most half full */
-	uint32_t n_slots, live;
+	struct index index;       /* by the low half of id[0] */
 	struct counter **slabs;
 	uint32_t n_slabs, slabs_room;
 	uint32_t made;            /* counters of the slabs that were ever used */
