@@ -133,6 +133,8 @@ static bool is_root_of_tree(const struct tree *t, const struct proc *p, const ch
 	/* The supervisor was killed, so its children have another parent now. */
 	if (t->job.pid && p->session == t->job.pid && p->start >= t->job.start)
 		return true;
+	if (p->parent == getpid() && t->where->is_own_child && !t->where->is_own_child(t->where->own_children, p->pid))
+		return true;
 	return proc_has_env(p->pid, mark);
 }
 

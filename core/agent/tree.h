@@ -18,6 +18,10 @@ struct containment {
 	bool cgroup2;
 	char root[PATH_MAX]; /* MOUNT/sluice/HASH, the cgroup of this agent; empty without cgroup v2 */
 	char mark[16];       /* HASH: names this agent's state folder */
+	/* Is that child of ours a supervisor or a backend? Others are orphans of a killed supervisor, as the agent is
+	 * a subreaper too. NULL: not known, then no child is looked at. */
+	bool (*is_own_child)(const void *arg, pid_t pid);
+	const void *own_children;
 };
 
 struct tree {

@@ -9,7 +9,8 @@
 
 enum { SCAN_LINES = 400 };
 
-__attribute__((format(printf, 4, 0))) static void report(struct loader *l, struct conf_place place, const char *word, const char *format, va_list args)
+__attribute__((format(printf, 4, 0)))
+static void report(struct loader *l, struct conf_place place, const char *word, const char *format, va_list args)
 {
 	char text[1024];
 	vsnprintf(text, sizeof text, format, args);

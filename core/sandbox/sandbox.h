@@ -66,6 +66,8 @@ void sandbox_provide(lua_State *L, const char *name);
 void sandbox_freeze(lua_State *L, const char *name);
 /* Pushes a global as scripts see it, nil when there is none; its type. */
 int sandbox_global(lua_State *L, const char *name);
+/* Lua function of a name that is not defined: raises "'prinnt' is not defined: did you mean 'print'?". */
+int sandbox_missing(lua_State *L);
 /* Pushes the table of the globals that scripts have set (empty after sandbox_lock: read them before). */
 void sandbox_globals(lua_State *L);
 /* Takes work that was done in C from the budget of the running call. */
