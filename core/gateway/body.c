@@ -306,9 +306,11 @@ static bool token_list(struct scan *s, enum field field)
 static bool prompt_element(struct scan *s, enum field field, enum kind kind)
 {
 	char c = peek(s);
+	if (s->at == s->end)
+		return value(s, 0);
 	if (kind == TOKEN)
 		return token(s, field);
-	if (s->at < s->end && c != (char) kind)
+	if (c != (char) kind)
 		return invalid_value(s, field, "must be a string or a list of strings or of tokens, all of one kind");
 	return kind == TOKENS ? token_list(s, field) : value(s, 0);
 }

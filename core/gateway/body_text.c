@@ -170,6 +170,8 @@ static const char *skip_blocks(const char *p, const char *end, bool *escaped_any
 		}
 		if (m.high & inside) {
 			*bad = check_utf8(p, m.high & inside, &ahead);
+			if (*bad > end) /* a sequence that is cut by the end, and bytes behind it that go on */
+				*bad = end;
 			if (*bad)
 				return NULL;
 		} else {
