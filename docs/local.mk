@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+dist_man_MANS += docs/sluice.lua.5 docs/sluice-policy.5 docs/sluice-engine.5

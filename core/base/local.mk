@@ -6,7 +6,9 @@ core_base_libbase_a_SOURCES = \
 	core/base/clock.c core/base/clock.h \
 	core/base/error.c core/base/error.h \
 	core/base/hash.c core/base/hash.h \
+	core/base/index.c core/base/index.h \
 	core/base/json.c core/base/json.h \
 	core/base/log.c core/base/log.h \
 	core/base/metrics.c core/base/metrics.h \
+	core/base/money.c core/base/money.h \
 	core/base/str.c core/base/str.h

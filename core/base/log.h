@@ -14,6 +14,12 @@ void log_write(enum sl_log_level level, const char *format, ...) __attribute__((
 /* A ready logfmt line without its end; written as it is. */
 void log_line(const char *line, size_t len);
 
+/* The same, without blocking the caller: a thread of the log's own writes it. When that cannot keep up, lines are
+ * dropped and counted; a later line says how many. Starts the thread on first use. */
+void log_queue(const char *line, size_t len);
+/* Writes what is queued, for the end of the process. */
+void log_flush(void);
+
 #define log_error(...) log_write(SL_LOG_ERROR, __VA_ARGS__)
 #define log_warn(...) log_write(SL_LOG_WARN, __VA_ARGS__)
 #define log_info(...) log_write(SL_LOG_INFO, __VA_ARGS__)

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check.c - what is left once all files have run: defaults, and whether names lead somewhere. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/conf/internal.h"
+
+/* The items of a list as names, for str_nearest. The first member of each is its name. */
+static size_t list_names(const struct list *list, const char **names, size_t max)
+{
+	size_t n = 0;
+	for (; n < list->n && n + 1 < max; n++)
+		memcpy(&names[n], (const char *) list->items + n * list->size, sizeof names[n]);
+	names[n] = NULL;
+	return n;
+}
+
+static bool has(const struct list *list, const char *name)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		const char *have;
+		memcpy(&have, (const char *) list->items + i * list->size, sizeof have);
+		if (strcmp(have, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void must_exist(struct loader *l, const struct list *list, const char *what, const char *name,
+                       const struct subject *subject, const char *field)
+{
+	const char *names[512];
+	if (has(list, name))
+		return;
+	list_names(list, names, sizeof names / sizeof names[0]);
+	const char *near = str_nearest(str_of(name), names);
+	finding(l, field_place(l, subject, field), "%s '%s' of %s \"%s\" is not declared%s%s%s", what, name, subject->kind,
+	        subject->name, near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+/* A model's name or alias. */
+static void model_must_exist(struct loader *l, const char *name, const struct subject *subject)
+{
+	const struct conf_model *models = l->models.items;
+	for (size_t i = 0; i < l->models.n; i++)
+		for (size_t j = 0; j < models[i].n_aliases; j++)
+			if (strcmp(models[i].aliases[j], name) == 0)
+				return;
+	must_exist(l, &l->models, "model", name, subject, "models");
+}
+
+static void check_tiers(struct loader *l)
+{
+	if (!has(&l->tiers, "default")) {
+		struct conf_tier *tier = list_add(l, &l->tiers);
+		if (tier)
+			*tier = (struct conf_tier){ .name = "default", .weight = 1 };
+	}
+	struct conf_tier *tiers = l->tiers.items;
+	for (size_t i = 0; i < l->tiers.n; i++) {
+		struct subject subject = { "tier", tiers[i].name, tiers[i].place };
+		for (size_t j = 0; j < tiers[i].n_models; j++)
+			model_must_exist(l, tiers[i].models[j], &subject);
+	}
+}
+
+static void check_queues(struct loader *l)
+{
+	if (!has(&l->queues, "default")) {
+		struct conf_queue *queue = list_add(l, &l->queues);
+		if (queue)
+			*queue = (struct conf_queue){ .name = "default", .quota = -1 };
+	}
+	struct conf_queue *queues = l->queues.items;
+	for (size_t i = 0; i < l->queues.n; i++) {
+		struct subject subject = { "queue", queues[i].name, queues[i].place };
+		if (queues[i].time_max_ms && queues[i].time_default_ms > queues[i].time_max_ms)
+			finding(l, field_place(l, &subject, "time"), "queue \"%s\": time is above time_max", queues[i].name);
+	}
+}
+
+static void check_tenants(struct loader *l)
+{
+	static const char *default_queues[] = { "default", NULL };
+	if (!has(&l->tenants, "default")) {
+		struct conf_tenant *tenant = list_add(l, &l->tenants);
+		if (tenant)
+			*tenant = (struct conf_tenant){ .name = "default", .queues = default_queues, .n_queues = 1 };
+	}
+	struct conf_tenant *tenants = l->tenants.items;
+	for (size_t i = 0; i < l->tenants.n; i++) {
+		struct subject subject = { "tenant", tenants[i].name, tenants[i].place };
+		if (!tenants[i].tier)
+			tenants[i].tier = "default";
+		must_exist(l, &l->tiers, "tier", tenants[i].tier, &subject, "tier");
+		for (size_t j = 0; j < tenants[i].n_queues; j++)
+			must_exist(l, &l->queues, "queue", tenants[i].queues[j], &subject, "queues");
+	}
+}
+
+static void check_aliases(struct loader *l, const struct conf_model *model, const struct subject *subject)
+{
+	const struct conf_model *models = l->models.items;
+	for (size_t a = 0; a < model->n_aliases; a++) {
+		for (const struct conf_model *other = models; other < models + l->models.n; other++) {
+			bool taken = strcmp(other->name, model->aliases[a]) == 0;
+			for (size_t b = 0; b < other->n_aliases; b++)
+				taken = taken || ((other != model ? other < model : b < a) && strcmp(other->aliases[b], model->aliases[a]) == 0);
+			if (taken)
+				finding(l, field_place(l, subject, "aliases"), "alias '%s' of model \"%s\" is a name of model \"%s\" already",
+				        model->aliases[a], model->name, other->name);
+		}
+	}
+}
+
+static const struct conf_engine *engine_of(const struct loader *l, const char *name)
+{
+	const struct conf_engine *engines = l->engines.items;
+	for (size_t i = 0; i < l->engines.n; i++)
+		if (strcmp(engines[i].name, name) == 0)
+			return &engines[i];
+	return NULL;
+}
+
+static void check_engine(struct loader *l, const struct conf_model *model, const struct subject *subject)
+{
+	if (!model->engine) {
+		finding(l, subject->place, "model \"%s\" needs an engine (such as engine = \"llamacpp\") or endpoints", model->name);
+		return;
+	}
+	if (!engine_of(l, model->engine))
+		engine_load(l, model);
+	const struct conf_engine *engine = engine_of(l, model->engine);
+	if (engine && !engine->can_start && model->n_endpoints == 0)
+		finding(l, field_place(l, subject, "engine"),
+		        "model \"%s\": sluice cannot start engine '%s', so it needs endpoints = { \"http://...\" }", model->name,
+		        model->engine);
+}
+
+static void check_models(struct loader *l)
+{
+	struct conf_model *models = l->models.items;
+	for (size_t i = 0; i < l->models.n; i++) {
+		struct conf_model *model = &models[i];
+		struct subject subject = { "model", model->name, model->place };
+		if (!model->engine && model->n_endpoints)
+			model->engine = "openai";
+		if (!model->queue)
+			model->queue = "default";
+		if (model->gpus < 0)
+			model->gpus = model->n_endpoints ? 0 : 1;
+		if (!model->options)
+			model->options = json_object();
+		if (model->replicas_min > model->replicas_max)
+			finding(l, field_place(l, &subject, "replicas"), "model \"%s\": replicas.min is above replicas.max", model->name);
+		if (model->context && model->max_output > model->context)
+			finding(l, field_place(l, &subject, "max_output"), "model \"%s\": max_output is above context", model->name);
+		must_exist(l, &l->queues, "queue", model->queue, &subject, "queue");
+		check_aliases(l, model, &subject);
+		check_engine(l, model, &subject);
+	}
+}
+
+static void add_plugin(struct loader *l, const char *kind, const char *name)
+{
+	struct conf_plugin *plugin = list_add(l, &l->plugins);
+	if (plugin)
+		*plugin = (struct conf_plugin){ .kind = kind, .name = name, .options = json_object() };
+}
+
+static void check_plugins(struct loader *l)
+{
+	static const char *const defaults[][2] = { { "scheduler", "fifo" }, { "auth", "peercred" }, { "auth", "keys" },
+		{ "store", "sqlite" }, { "launcher", "exec" } };
+	size_t declared = l->plugins.n;
+	for (size_t d = 0; d < sizeof defaults / sizeof defaults[0]; d++) {
+		bool some = false;
+		for (size_t i = 0; i < declared; i++)
+			some = some || strcmp(((struct conf_plugin *) l->plugins.items)[i].kind, defaults[d][0]) == 0;
+		if (!some)
+			add_plugin(l, defaults[d][0], defaults[d][1]);
+	}
+}
+
+/* The policy's path is seen from the file's folder; its text is part of the snapshot's id. */
+static void check_policy(struct loader *l)
+{
+	sl_error error = { 0 };
+	char path[4096];
+	if (!l->conf->policy)
+		return;
+	if (l->conf->policy[0] != '/') {
+		snprintf(path, sizeof path, "%s/%s", l->folder, l->conf->policy);
+		l->conf->policy = loader_strdup(l, str_of(path));
+	}
+	struct source *source = source_read(l, l->conf->policy, l->conf->policy, &error);
+	if (!source)
+		finding(l, l->policy_place, "policy: %s", error.text);
+	else
+		l->conf->policy_text = source->text;
+}
+
+void check_all(struct loader *l)
+{
+	if (l->listen.n == 0) {
+		struct http_address *address = list_add(l, &l->listen);
+		sl_error error = { 0 };
+		if (!address || http_address_parse(STR("127.0.0.1:8080"), address, &error) != SL_OK)
+			l->failed = true;
+	}
+	check_queues(l);
+	check_models(l);
+	check_tiers(l);
+	check_tenants(l);
+	check_plugins(l);
+	check_policy(l);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* daemon.h - sluiced: the rooms put together, and who may be told what when. Main thread only unless said. */
+#ifndef CORE_DAEMON_DAEMON_H
+#define CORE_DAEMON_DAEMON_H
+
+#include <jansson.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "core/conf/conf.h"
+#include "core/control/control.h"
+#include "core/fleet/fleet.h"
+#include "core/gateway/gateway.h"
+#include "core/identity/identity.h"
+#include "core/ledger/ledger.h"
+#include "core/loop/mailbox.h"
+#include "core/plugin/plugin.h"
+#include "core/policy/policy.h"
+#include "core/pool/pool.h"
+#include "core/quota/quota.h"
+#include "core/route/route.h"
+
+enum { DAEMON_OK = 0, DAEMON_FAILED = 1, DAEMON_USAGE = 2, DAEMON_CONFIG = 78 /* EX_CONFIG */ };
+
+struct daemon_options {
+	const char *file;  /* configuration, NULL: the default path where it exists, else safe defaults */
+	const char *user;  /* to serve as when started as root, NULL: "sluice", else "nobody" */
+	bool check;
+};
+
+struct daemon {
+	struct daemon_options options;
+	uv_loop_t loop;
+	uv_signal_t signals[3];
+	uv_timer_t watchdog;
+	struct mailbox mailbox;
+	struct conf *conf;
+	struct policy *policy;        /* main thread's own */
+	struct identity *identity;
+	struct quota *quota;
+	struct route *route;
+	struct ledger *ledger;
+	struct pool *pool;
+	struct fleet *fleet;
+	struct gateway *gateway;
+	pthread_mutex_t gateway_lock; /* the ledger's thread calls the gateway too: held while it is freed */
+	struct control *control;
+	struct plugin *store, *scheduler;
+	struct plugin *auth[GATEWAY_AUTH_MAX];
+	unsigned n_auth;
+	struct plugin_services services;
+	uint64_t started_ms, configured_ms; /* Unix time */
+	bool ready, drained, stopping;
+	uv_thread_t stopper;
+	struct mail stopped_mail;
+	/* The ledger's thread says what is durable; one message at a time is on its way to the main loop. */
+	struct mail committed_mail;
+	_Atomic uint64_t committed; /* durable up to here */
+	atomic_bool committed_posted;
+	int status; /* of the process */
+};
+
+/* options.c: 0 to go on, else the status to exit with, plus 1. */
+int options_parse(struct daemon_options *out, int argc, char **argv);
+
+/* privileges.c: makes the folders, starts the agent, becomes the user. */
+int privileges_drop(struct daemon *d, sl_error *error);
+
+/* plugins.c */
+int plugins_check(const struct conf *conf, struct buf *report);
+/* All but backends and launchers, which are the agent's. */
+int plugins_open(struct daemon *d, sl_error *error);
+int plugins_reconfigure(struct daemon *d, const struct conf *conf, struct buf *report);
+void plugins_close(struct daemon *d);
+json_t *plugins_json(struct daemon *d);
+
+/* restore.c: what the store knows from before. */
+int restore_objects(struct daemon *d, sl_error *error);
+int restore_quota(struct daemon *d, sl_error *error);
+json_t *restore_leases(struct daemon *d, uint64_t *last_number, sl_error *error);
+
+/* rooms.c: opens and closes the rooms in their order. */
+int rooms_open(struct daemon *d, sl_error *error);
+void rooms_close(struct daemon *d);
+/* After gateway_stop. */
+void rooms_free_gateway(struct daemon *d);
+
+/* reload.c: SL_OK, or findings in *report and all stays as it was. */
+int daemon_reload(struct daemon *d, struct buf *report);
+
+/* notify.c: systemd's socket, where there is one. */
+void notify_systemd(const char *text);
+
+#endif

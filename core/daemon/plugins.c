@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plugins.c - the plugins that sluiced itself runs: auth, scheduler, store. Backends and launchers are the agent's. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "core/base/str.h"
+#include "core/daemon/daemon.h"
+
+static struct plugin_spec spec_of(const struct conf_plugin *p, char where[256])
+{
+	where[0] = '\0';
+	if (p->place.file)
+		snprintf(where, 256, "%s:%d", p->place.file, p->place.line);
+	return (struct plugin_spec){ .kind = plugin_kind_number(str_of(p->kind)), .name = p->name,
+		.where = p->place.file ? where : NULL, .options = p->options };
+}
+
+/* The store's file is in the state folder unless the configuration says otherwise. */
+static json_t *options_with_path(const struct conf *conf, const struct conf_plugin *p)
+{
+	json_t *options = p->options ? json_deep_copy(p->options) : json_object();
+	if (strcmp(p->kind, "store") == 0 && options && !json_object_get(options, "path"))
+		json_object_set_new(options, "path", json_sprintf("%s/sluice.db", conf->state));
+	return options;
+}
+
+int plugins_check(const struct conf *conf, struct buf *report)
+{
+	static const struct plugin_services none = { 0 };
+	int code = SL_OK;
+	for (size_t i = 0; i < conf->n_plugins; i++) {
+		char where[256];
+		sl_error error;
+		struct plugin_spec spec = spec_of(&conf->plugins[i], where);
+		json_t *options = options_with_path(conf, &conf->plugins[i]);
+		spec.options = options;
+		int found = plugin_check(&spec, &none, NULL, &error);
+		json_decref(options);
+		if (found == SL_OK)
+			continue;
+		buf_printf(report, "%s%s\n", conf->plugins[i].optional ? "warning: " : "", error.text);
+		if (!conf->plugins[i].optional)
+			code = SL_EINVAL;
+	}
+	return code;
+}
+
+static int credential_find(void *ctx, const uint8_t digest[32], sl_identity *out, sl_error *error)
+{
+	struct daemon *d = ctx;
+	return identity_find(d->identity, digest, clock_wall_ms(), out, error);
+}
+
+static int user_find(void *ctx, uint32_t uid, uint32_t gid, sl_identity *out, sl_error *error)
+{
+	struct daemon *d = ctx;
+	return identity_find_user(d->identity, uid, gid, out, error);
+}
+
+static int open_one(struct daemon *d, const struct conf_plugin *p, sl_error *error)
+{
+	char where[256];
+	struct plugin_spec spec = spec_of(p, where);
+	struct plugin **slot = spec.kind == SL_KIND_STORE ? &d->store : spec.kind == SL_KIND_SCHEDULER ? &d->scheduler : NULL;
+	if (spec.kind == SL_KIND_AUTH) {
+		if (d->n_auth == GATEWAY_AUTH_MAX)
+			return error_set(error, SL_EINVAL, "%s: more than %d auth plugins", where, GATEWAY_AUTH_MAX);
+		slot = &d->auth[d->n_auth];
+	}
+	if (!slot)
+		return SL_OK;
+	if (*slot)
+		return error_set(error, SL_EINVAL, "%s: there is a %s plugin already, and one is all that is used", where, p->kind);
+	json_t *options = options_with_path(d->conf, p);
+	spec.options = options;
+	struct plugin *plugin = plugin_open(&spec, &d->services, NULL, error);
+	json_decref(options);
+	if (!plugin && p->optional) {
+		log_warn("%s (optional: going on without it)", error->text);
+		return SL_OK;
+	}
+	if (!plugin)
+		return error->code;
+	*slot = plugin;
+	d->n_auth += spec.kind == SL_KIND_AUTH;
+	return SL_OK;
+}
+
+int plugins_open(struct daemon *d, sl_error *error)
+{
+	d->services = (struct plugin_services){ .ctx = d, .credential_find = credential_find, .user_find = user_find };
+	for (size_t i = 0; i < d->conf->n_plugins; i++) {
+		int code = open_one(d, &d->conf->plugins[i], error);
+		if (code != SL_OK)
+			return code;
+	}
+	if (!d->store)
+		return error_set(error, SL_EINVAL, "no store plugin: nothing could be billed; try: plugin \"store/sqlite\" {}");
+	if (!d->scheduler)
+		return error_set(error, SL_EINVAL, "no scheduler plugin; try: plugin \"scheduler/fifo\" {}");
+	if (!d->n_auth)
+		return error_set(error, SL_EINVAL, "no auth plugin: nobody could come in; try: plugin \"auth/keys\" {}");
+	return SL_OK;
+}
+
+static struct plugin *running(const struct daemon *d, const struct conf_plugin *p)
+{
+	uint32_t kind = plugin_kind_number(str_of(p->kind));
+	struct plugin *one = kind == SL_KIND_STORE ? d->store : kind == SL_KIND_SCHEDULER ? d->scheduler : NULL;
+	if (one && (strcmp(plugin_name(one), p->name) == 0 || strchr(p->name, '/')))
+		return one;
+	for (unsigned i = 0; i < d->n_auth && kind == SL_KIND_AUTH; i++)
+		if (strcmp(plugin_name(d->auth[i]), p->name) == 0)
+			return d->auth[i];
+	return NULL;
+}
+
+int plugins_reconfigure(struct daemon *d, const struct conf *conf, struct buf *report)
+{
+	for (size_t i = 0; i < conf->n_plugins; i++) {
+		const struct conf_plugin *p = &conf->plugins[i];
+		uint32_t kind = plugin_kind_number(str_of(p->kind));
+		if (kind == SL_KIND_BACKEND || kind == SL_KIND_LAUNCHER)
+			continue;
+		struct plugin *plugin = running(d, p);
+		sl_error error;
+		if (!plugin) {
+			buf_printf(report, "warning: plugin \"%s/%s\" is new: it is used after a restart\n", p->kind, p->name);
+			continue;
+		}
+		json_t *options = options_with_path(conf, p);
+		if (plugin_reconfigure(plugin, options, &error) != SL_OK)
+			buf_printf(report, "warning: %s\n", error.text);
+		json_decref(options);
+	}
+	return SL_OK;
+}
+
+void plugins_close(struct daemon *d)
+{
+	for (unsigned i = 0; i < d->n_auth; i++)
+		plugin_close(d->auth[i], 1000);
+	plugin_close(d->scheduler, 1000);
+	plugin_close(d->store, 1000);
+}
+
+static void add_json(json_t *list, struct plugin *plugin)
+{
+	if (plugin)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "kind", plugin_kind_name(plugin_kind(plugin)), "name",
+		                                      plugin_name(plugin), "version", plugin_version(plugin), "path",
+		                                      plugin_path(plugin), "state", "running"));
+}
+
+json_t *plugins_json(struct daemon *d)
+{
+	json_t *list = json_array();
+	for (unsigned i = 0; i < d->n_auth; i++)
+		add_json(list, d->auth[i]);
+	add_json(list, d->scheduler);
+	add_json(list, d->store);
+	return list;
+}

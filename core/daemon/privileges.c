@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* privileges.c - what only root may do, done before anything listens; then root is given up for good. */
+#define _GNU_SOURCE /* setresuid */
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "core/base/str.h"
+#include "core/daemon/daemon.h"
+
+/* Makes a folder and those above it. */
+static int make_folder(const char *path, mode_t mode, uid_t uid, gid_t gid, sl_error *error)
+{
+	char part[4096];
+	if (!str_copy(part, sizeof part, str_of(path)))
+		return error_set(error, SL_EINVAL, "the path %.100s... is too long", path);
+	for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(part, 0755);
+		*slash = '/';
+	}
+	bool made = mkdir(part, mode) == 0;
+	if (!made && errno != EEXIST)
+		return error_set(error, SL_EIO, "cannot make the folder %s: %s", path, strerror(errno));
+	if (made && geteuid() == 0 && chown(part, uid, gid) != 0)
+		return error_set(error, SL_EIO, "cannot give the folder %s to the service's user: %s", path, strerror(errno));
+	return SL_OK;
+}
+
+static int make_parent(const char *file, uid_t uid, gid_t gid, sl_error *error)
+{
+	char folder[4096];
+	str_copy(folder, sizeof folder, str_of(file));
+	char *slash = strrchr(folder, '/');
+	if (!slash || slash == folder)
+		return SL_OK;
+	*slash = '\0';
+	return make_folder(folder, 0755, uid, gid, error);
+}
+
+static int find_user(const struct daemon *d, uid_t *uid, gid_t *gid, const char **name, sl_error *error)
+{
+	const char *wanted = d->options.user;
+	const struct passwd *user = getpwnam(wanted ? wanted : "sluice");
+	if (!user && wanted)
+		return error_set(error, SL_EINVAL, "--user %s: there is no such user", wanted);
+	if (!user)
+		user = getpwnam("nobody");
+	if (!user)
+		return error_set(error, SL_EINVAL, "started as root, but there is neither a user sluice nor nobody; try: --user NAME");
+	*uid = user->pw_uid;
+	*gid = user->pw_gid;
+	*name = user->pw_name;
+	return SL_OK;
+}
+
+int privileges_drop(struct daemon *d, sl_error *error)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	const char *name = NULL;
+	int code = uid == 0 ? find_user(d, &uid, &gid, &name, error) : SL_OK;
+	if (code == SL_OK)
+		code = make_folder(d->conf->state, 0750, uid, gid, error);
+	if (code == SL_OK)
+		code = make_parent(d->conf->control, uid, gid, error);
+	if (code == SL_OK)
+		code = make_parent(d->conf->agent, uid, gid, error);
+	if (code == SL_OK && d->conf->start_agent)
+		code = pool_start_agent(d->conf, SLUICE_SBIN_DIR "/sluice-agent", uid, error);
+	if (code != SL_OK)
+		return code;
+	if (name) {
+		if (uid == 0)
+			return error_set(error, SL_EINVAL, "sluiced does not serve as root; try: --user NAME");
+		if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0 || setuid(0) == 0)
+			return error_set(error, SL_EINTERNAL, "cannot become the user %s: %s", name, strerror(errno));
+		log_info("serving as user %s", name);
+	}
+	/* Keys are in memory: no core dumps, no other process of this user reads it. */
+	prctl(PR_SET_DUMPABLE, 0);
+	umask(0027);
+	return SL_OK;
+}

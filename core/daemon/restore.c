@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* restore.c - what the store knows from before this start: keys and tenants, open leases, use that still counts. */
+#define _GNU_SOURCE /* strptime */
+#include <string.h>
+#include <time.h>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/json.h"
+#include "core/base/log.h"
+#include "core/base/str.h"
+#include "core/daemon/daemon.h"
+
+static const sl_store_ops *store_ops(const struct daemon *d)
+{
+	return plugin_ops(d->store);
+}
+
+static int each_object(void *arg, sl_str key, sl_str json)
+{
+	struct daemon *d = arg;
+	sl_error error;
+	if (identity_apply(d->identity, key, json, &error) != SL_OK)
+		log_warn("the stored object %.*s is left out: %s", STR_ARG(key), error.text);
+	return 0;
+}
+
+int restore_objects(struct daemon *d, sl_error *error)
+{
+	return store_ops(d)->object_scan(plugin_self(d->store), (sl_str){ NULL, 0 }, each_object, d, error);
+}
+
+/* Which windows the tiers have, and so how far back use still counts. */
+struct horizon {
+	uint64_t sliding_ms;
+	bool month, total;
+};
+
+static struct horizon find_horizon(const struct conf *conf)
+{
+	struct horizon h = { .sliding_ms = 3600 * 1000 }; /* a policy may have windows of its own */
+	for (size_t t = 0; t < conf->n_tiers; t++)
+		for (size_t i = 0; i < conf->tiers[t].n_limits; i++) {
+			const struct quota_limit *l = &conf->tiers[t].limits[i];
+			if (l->window == QUOTA_SLIDING && l->window_ms > h.sliding_ms)
+				h.sliding_ms = l->window_ms;
+			h.month |= l->window == QUOTA_MONTH || l->window == QUOTA_DAY;
+			h.total |= l->window == QUOTA_TOTAL;
+		}
+	return h;
+}
+
+struct restoring {
+	struct daemon *d;
+	struct quota_now now;
+};
+
+/* Charges use to the limits that hold for its caller today. */
+static void charge(const struct restoring *at, const char *tenant, const char *user, const char *key, uint64_t wall_ms,
+                   const int64_t amounts[QUOTA_COST + 1])
+{
+	const struct conf *conf = at->d->conf;
+	static struct policy_admission admission; /* main thread; large */
+	sl_identity who = { .size = sizeof who };
+	str_copy(who.tenant, sizeof who.tenant, str_of(tenant));
+	str_copy(who.user, sizeof who.user, str_of(user));
+	str_copy(who.key, sizeof who.key, str_of(key));
+	identity_tier(at->d->identity, str_of(who.tenant), who.tier);
+	const struct conf_tier *tier = conf_tier(conf, str_of(who.tier));
+	if (!tier)
+		tier = conf_tier(conf, STR("default"));
+	struct policy_request request = { .identity = &who, .tier = tier, .wall_ms = wall_ms };
+	policy_default_admit(&request, &admission);
+	for (unsigned i = 0; i < admission.n_limits; i++) {
+		const struct quota_limit *l = &admission.limits[i];
+		if (l->metric != QUOTA_CONCURRENCY && l->metric <= QUOTA_COST)
+			quota_restore(at->d->quota, at->now, l, wall_ms, amounts[l->metric]);
+	}
+}
+
+static int each_use(void *arg, uint64_t seq, const sl_usage *u)
+{
+	(void) seq;
+	int64_t amounts[QUOTA_COST + 1] = { [QUOTA_REQUESTS] = 1, [QUOTA_TOKENS] = u->input_tokens + u->output_tokens,
+		[QUOTA_INPUT_TOKENS] = u->input_tokens, [QUOTA_OUTPUT_TOKENS] = u->output_tokens, [QUOTA_COST] = u->cost };
+	charge(arg, u->tenant, u->user, u->key, u->started_ms + u->duration_us / 1000, amounts);
+	return 0;
+}
+
+static int each_sum(void *arg, const sl_usage_sum *s)
+{
+	struct tm tm = { 0 };
+	if (!strptime(s->day, "%Y-%m-%d", &tm))
+		return 0;
+	uint64_t noon_ms = ((uint64_t) timegm(&tm) + 12 * 3600) * 1000;
+	int64_t cost = s->cost_high || s->cost_low > INT64_MAX ? INT64_MAX : (int64_t) s->cost_low;
+	int64_t amounts[QUOTA_COST + 1] = { [QUOTA_REQUESTS] = s->requests, [QUOTA_TOKENS] = s->input_tokens + s->output_tokens,
+		[QUOTA_INPUT_TOKENS] = s->input_tokens, [QUOTA_OUTPUT_TOKENS] = s->output_tokens, [QUOTA_COST] = cost };
+	charge(arg, s->tenant, s->user, s->key, noon_ms, amounts);
+	return 0;
+}
+
+static uint64_t month_start_ms(uint64_t wall_ms)
+{
+	time_t seconds = (time_t) (wall_ms / 1000);
+	struct tm tm;
+	gmtime_r(&seconds, &tm);
+	tm.tm_mday = 1;
+	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
+	return (uint64_t) timegm(&tm) * 1000;
+}
+
+int restore_quota(struct daemon *d, sl_error *error)
+{
+	struct horizon h = find_horizon(d->conf);
+	uint64_t wall = clock_wall_ms();
+	struct restoring at = { .d = d, .now = { .mono_ms = clock_mono_ns() / 1000000, .wall_ms = wall } };
+	/* Recent use row by row, older use as sums of days: together each row once. */
+	uint64_t recent = wall > h.sliding_ms ? wall - h.sliding_ms : 0;
+	sl_usage_filter filter = { .size = sizeof filter, .since_ms = recent };
+	int code = store_ops(d)->usage_scan(plugin_self(d->store), &filter, 0, each_use, &at, error);
+	uint64_t since = h.total ? 1 : month_start_ms(wall);
+	if (code != SL_OK || (!h.total && !h.month) || since >= recent)
+		return code;
+	filter = (sl_usage_filter){ .size = sizeof filter, .since_ms = since, .until_ms = recent };
+	return store_ops(d)->usage_sum(plugin_self(d->store), &filter, SL_BY_DAY | SL_BY_TENANT | SL_BY_USER | SL_BY_KEY, each_sum,
+	                               &at, error);
+}
+
+struct leases {
+	json_t *list;
+	uint64_t last;
+};
+
+static int each_lease(void *arg, sl_str id, sl_str text)
+{
+	struct leases *leases = arg;
+	uint64_t number = 0;
+	if (id.len > 1 && str_to_u64((sl_str){ id.ptr + 1, id.len - 1 }, UINT64_MAX, &number) && number > leases->last)
+		leases->last = number;
+	sl_error error;
+	json_t *lease = json_parse(text, &error);
+	if (!lease)
+		log_warn("the stored lease %.*s is left out: %s", STR_ARG(id), error.text);
+	else if (json_get_bool(lease, "ended", false))
+		json_decref(lease);
+	else
+		json_array_append_new(leases->list, lease);
+	return 0;
+}
+
+json_t *restore_leases(struct daemon *d, uint64_t *last_number, sl_error *error)
+{
+	struct leases leases = { .list = json_array() };
+	if (store_ops(d)->lease_scan(plugin_self(d->store), 0, each_lease, &leases, error) != SL_OK) {
+		json_decref(leases.list);
+		return NULL;
+	}
+	*last_number = leases.last;
+	return leases.list;
+}

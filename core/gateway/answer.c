@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* answer.c - answers of our own, in the words of the OpenAI door. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/str.h"
+#include "core/gateway/worker.h"
+
+const char *answer_reason(int status)
+{
+	switch (status) {
+	case 200: return "OK";
+	case 201: return "Created";
+	case 204: return "No Content";
+	case 400: return "Bad Request";
+	case 401: return "Unauthorized";
+	case 403: return "Forbidden";
+	case 404: return "Not Found";
+	case 405: return "Method Not Allowed";
+	case 408: return "Request Timeout";
+	case 409: return "Conflict";
+	case 413: return "Content Too Large";
+	case 414: return "URI Too Long";
+	case 415: return "Unsupported Media Type";
+	case 417: return "Expectation Failed";
+	case 422: return "Unprocessable Content";
+	case 429: return "Too Many Requests";
+	case 431: return "Request Header Fields Too Large";
+	case 500: return "Internal Server Error";
+	case 501: return "Not Implemented";
+	case 502: return "Bad Gateway";
+	case 503: return "Service Unavailable";
+	case 504: return "Gateway Timeout";
+	case 505: return "HTTP Version Not Supported";
+	default: return status < 400 ? "OK" : "Error";
+	}
+}
+
+/* As OpenAI writes them: 6m0s, 1h2m3s, 12ms. */
+static void put_go_duration(struct buf *out, uint64_t ms)
+{
+	uint64_t s = ms / 1000;
+	if (ms < 1000) {
+		buf_put_u64(out, ms);
+		buf_puts(out, "ms");
+		return;
+	}
+	if (s >= 3600) {
+		buf_put_u64(out, s / 3600);
+		buf_put(out, "h", 1);
+	}
+	if (s >= 60) {
+		buf_put_u64(out, s % 3600 / 60);
+		buf_put(out, "m", 1);
+	}
+	buf_put_u64(out, s % 60);
+	buf_put(out, "s", 1);
+}
+
+/* This runs for each request: no printf. */
+void answer_headers(struct request *r, struct buf *out)
+{
+	static const char *const names[2][3] = {
+		{ "x-ratelimit-limit-requests: ", "\r\nx-ratelimit-remaining-requests: ", "\r\nx-ratelimit-reset-requests: " },
+		{ "x-ratelimit-limit-tokens: ", "\r\nx-ratelimit-remaining-tokens: ", "\r\nx-ratelimit-reset-tokens: " },
+	};
+	buf_puts(out, "x-request-id: ");
+	buf_puts(out, r->id);
+	buf_put(out, "\r\n", 2);
+	for (int i = 0; i < 2; i++) {
+		if (!r->has_shown[i])
+			continue;
+		struct quota_state state;
+		struct quota_now now = { .mono_ms = r->worker->now_ms, .wall_ms = r->started_ms };
+		quota_read(r->worker->gateway->options.quota, now, &r->shown[i], &state);
+		int64_t left = r->shown[i].amount - state.used - state.reserved;
+		buf_puts(out, names[i][0]);
+		buf_put_i64(out, r->shown[i].amount);
+		buf_puts(out, names[i][1]);
+		buf_put_i64(out, left > 0 ? left : 0);
+		buf_puts(out, names[i][2]);
+		put_go_duration(out, state.resets_in_ms);
+		buf_put(out, "\r\n", 2);
+	}
+}
+
+static void send_answer(struct client *c, struct request *r, int status, const char *extra_headers, sl_str body)
+{
+	struct buf out = { 0 };
+	buf_printf(&out, "HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n", status, answer_reason(status));
+	if (r)
+		answer_headers(r, &out);
+	buf_puts(&out, extra_headers);
+	if (!c->keep_alive || c->socket.worker->draining)
+		buf_puts(&out, "connection: close\r\n");
+	buf_printf(&out, "content-length: %zu\r\n\r\n", body.len);
+	buf_put(&out, body.ptr, body.len);
+	char *copy = out.failed ? NULL : worker_alloc(c->socket.worker, out.len);
+	if (copy) {
+		memcpy(copy, out.data, out.len);
+		socket_send(&c->socket, copy, out.len);
+	} else {
+		c->keep_alive = false;
+	}
+	buf_free(&out);
+}
+
+static void put_error(struct buf *out, const struct answer_error *e, const char *request_id)
+{
+	buf_puts(out, "{\"error\":{\"message\":");
+	buf_put_json(out, str_of(e->message));
+	buf_puts(out, ",\"type\":");
+	buf_put_json(out, str_of(e->type));
+	buf_puts(out, ",\"param\":");
+	if (e->param)
+		buf_put_json(out, str_of(e->param));
+	else
+		buf_puts(out, "null");
+	buf_puts(out, ",\"code\":");
+	buf_put_json(out, str_of(e->code));
+	if (request_id) {
+		buf_puts(out, ",\"request_id\":");
+		buf_put_json(out, str_of(request_id));
+	}
+	buf_puts(out, "}}");
+}
+
+static void end_request(struct request *r, const struct answer_error *e)
+{
+	struct client *c = r->client;
+	if (r->upstream)
+		upstream_close(r->upstream);
+	if (r->waiter_live && route_cancel(r->route_model, &r->waiter))
+		r->waiter_live = false;
+	dispatch_done(r, false);
+	r->status = (uint16_t) e->status;
+	if (!r->error_code)
+		r->error_code = e->code;
+	if (r->door)
+		settle_request(r);
+	r->stage = REQUEST_OVER;
+	request_free(r);
+	client_next(c);
+}
+
+void answer_error(struct client *c, struct request *r, const struct answer_error *e)
+{
+	char headers[160];
+	int n = 0;
+	headers[0] = '\0';
+	if (e->retry_ms) /* whole seconds for everybody, milliseconds for SDKs that know them */
+		n = snprintf(headers, sizeof headers, "retry-after: %llu\r\nretry-after-ms: %llu\r\n",
+		             (unsigned long long) (e->retry_ms + 999) / 1000, (unsigned long long) e->retry_ms);
+	if (e->no_retry)
+		n += snprintf(headers + n, sizeof headers - (size_t) n, "x-should-retry: false\r\n");
+	if (e->allow)
+		snprintf(headers + n, sizeof headers - (size_t) n, "allow: %s\r\n", e->allow);
+	if (r) {
+		/* Logged and counted as it is answered; the use that there was stands. */
+		r->status = (uint16_t) e->status;
+	}
+	struct buf body = { 0 };
+	put_error(&body, e, r ? r->id : NULL);
+	send_answer(c, r, e->status, headers, buf_str(&body));
+	buf_free(&body);
+	if (r)
+		end_request(r, e);
+}
+
+void answer_json(struct client *c, struct request *r, int status, const char *extra_headers, sl_str body)
+{
+	send_answer(c, r, status, extra_headers, body);
+	if (!r)
+		return;
+	struct answer_error none = { .status = status };
+	end_request(r, &none);
+}
+
+void answer_event(struct buf *out, const char *code, const char *message, const char *request_id)
+{
+	struct answer_error e = { .type = "server_error", .code = code, .message = message };
+	buf_puts(out, "data: ");
+	put_error(out, &e, request_id);
+	buf_puts(out, "\n\n");
+}
+
+static bool may_use(const struct conf_tier *tier, const struct conf_model *model)
+{
+	if (!tier || !tier->models)
+		return true;
+	for (size_t i = 0; i < tier->n_models; i++)
+		if (strcmp(tier->models[i], model->name) == 0)
+			return true;
+	return false;
+}
+
+static void put_model(struct buf *out, const struct conf_model *model)
+{
+	buf_puts(out, "{\"id\":");
+	buf_put_json(out, str_of(model->name));
+	buf_puts(out, ",\"object\":\"model\",\"created\":0,\"owned_by\":\"sluice\"}");
+}
+
+void answer_models(struct request *r, sl_str name)
+{
+	const struct conf *conf = r->generation->conf;
+	const struct conf_tier *tier = conf_tier(conf, str_of(r->identity.tier));
+	struct buf out = { 0 };
+	if (name.len) {
+		const struct conf_model *model = conf_model(conf, name);
+		if (!model || !may_use(tier, model)) {
+			struct answer_error e = { .status = 404, .type = "invalid_request_error", .code = "model_not_found", .param = "model",
+				.message = "This model does not exist or you do not have access to it." };
+			answer_error(r->client, r, &e);
+			return;
+		}
+		put_model(&out, model);
+	} else {
+		buf_puts(&out, "{\"object\":\"list\",\"data\":[");
+		for (size_t i = 0, n = 0; i < conf->n_models; i++) {
+			if (!may_use(tier, &conf->models[i]))
+				continue;
+			if (n++)
+				buf_put(&out, ",", 1);
+			put_model(&out, &conf->models[i]);
+		}
+		buf_puts(&out, "]}");
+	}
+	answer_json(r->client, r, 200, "", buf_str(&out));
+	buf_free(&out);
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* request.c - how a request begins and ends: path, identity, body. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sluice/auth.h>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/str.h"
+#include "core/gateway/worker.h"
+
+enum { FREE_REQUESTS_MAX = 256, AUTH_MS = 5000 };
+
+/* The paths that exist. Everything else is refused: an engine's other paths run inference outside the books. */
+struct path {
+	const char *path, *method;
+	enum body_door door; /* 0: answered here */
+};
+static const struct path paths[] = {
+	{ "/v1/chat/completions", "POST", BODY_CHAT },
+	{ "/v1/completions", "POST", BODY_COMPLETIONS },
+	{ "/v1/embeddings", "POST", BODY_EMBEDDINGS },
+	{ "/v1/models", "GET", 0 },
+	{ "/healthz", "GET", 0 },
+	{ "/readyz", "GET", 0 },
+};
+
+/* "req_" and 26 characters of base32: 48 bits of milliseconds, so that ids sort by time, and 82 of chance. */
+static void make_id(struct worker *w, uint64_t wall_ms, char out[SL_REQUEST_ID_MAX])
+{
+	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+	uint64_t low = (w->id_counter += 0x9e3779b97f4a7c15ull);
+	low = (low ^ low >> 30) * 0xbf58476d1ce4e5b9ull;
+	low = (low ^ low >> 27) * 0x94d049bb133111ebull;
+	low ^= low >> 31;
+	memcpy(out, "req_", 4);
+	for (int i = 9; i >= 0; i--, wall_ms >>= 5)
+		out[4 + i] = digits[wall_ms & 31];
+	for (int i = 0; i < 12; i++, low >>= 5)
+		out[14 + i] = digits[low & 31];
+	uint32_t rest = w->id_random[0] ^ (uint32_t) w->id_counter;
+	for (int i = 0; i < 4; i++, rest >>= 5)
+		out[26 + i] = digits[rest & 31];
+	out[30] = '\0';
+}
+
+static struct request *request_new(struct client *c)
+{
+	struct worker *w = c->socket.worker;
+	struct request *r = w->free_requests;
+	if (r) {
+		w->free_requests = r->next;
+		w->n_free_requests--;
+	} else if (!(r = malloc(sizeof *r))) {
+		return NULL;
+	}
+	struct buf text = { 0 };
+	memset(r, 0, sizeof *r);
+	r->text = text;
+	r->worker = w;
+	r->client = c;
+	c->request = r;
+	r->generation = generation_ref(w->generation);
+	r->started_ns = uv_hrtime();
+	r->started_ms = clock_wall_ms();
+	make_id(w, r->started_ms, r->id);
+	r->usage = (struct body_usage){ -1, -1, -1 };
+	r->next = w->requests;
+	if (r->next)
+		r->next->link = &r->next;
+	r->link = &w->requests;
+	w->requests = r;
+	atomic_fetch_add_explicit(&w->n_active, 1, memory_order_relaxed);
+	return r;
+}
+
+void request_free(struct request *r)
+{
+	struct worker *w = r->worker;
+	if (r->client && r->client->request == r)
+		r->client->request = NULL;
+	r->client = NULL;
+	if (r->auth_pending || r->waiter_live) {
+		r->free_later = true; /* a message of ours is still on its way to us */
+		return;
+	}
+	*r->link = r->next;
+	if (r->next)
+		r->next->link = r->link;
+	atomic_fetch_sub_explicit(&w->n_active, 1, memory_order_relaxed);
+	buf_free(&r->text);
+	buf_free(&r->hold);
+	buf_free(&r->tail);
+	generation_unref(r->generation);
+	if (w->n_free_requests < FREE_REQUESTS_MAX) {
+		r->next = w->free_requests;
+		w->free_requests = r;
+		w->n_free_requests++;
+	} else {
+		free(r);
+	}
+}
+
+static bool refuse(struct client *c, int status, const char *type, const char *code, const char *message)
+{
+	struct answer_error e = { .status = status, .type = type, .code = code, .message = message };
+	answer_error(c, NULL, &e);
+	return false;
+}
+
+static bool answer_health(struct client *c, const struct path *p)
+{
+	bool ready = atomic_load_explicit(&c->socket.worker->gateway->ready, memory_order_relaxed);
+	bool fine = ready || p->path[1] == 'h';
+	answer_json(c, NULL, fine ? 200 : 503, "", fine ? STR("{\"status\":\"ok\"}") : STR("{\"status\":\"not ready\"}"));
+	return false;
+}
+
+/* Pending authentication ends on any thread: the message brings it to ours. */
+static void on_auth_mail(struct mail *mail)
+{
+	struct request *r = (struct request *) (void *) ((char *) mail - offsetof(struct request, auth_mail));
+	worker_event(r->worker);
+	r->auth_pending = false;
+	if (r->free_later) {
+		request_free(r);
+		return;
+	}
+	if (r->auth_error.code == SL_OK)
+		r->identity = r->auth_identity;
+	request_authenticated(r, r->auth_error.code, &r->auth_error);
+}
+
+static void on_token(void *arg, const void *result, size_t size, const sl_error *error)
+{
+	struct request *r = arg;
+	r->auth_error = (sl_error){ .code = SL_OK };
+	if (result)
+		memcpy(&r->auth_identity, result, size < sizeof r->auth_identity ? size : sizeof r->auth_identity);
+	else
+		r->auth_error = *error;
+	r->auth_mail.run = on_auth_mail;
+	mailbox_post(&r->worker->mailbox, &r->auth_mail);
+}
+
+/* Asks the auth plugins in their order. SL_PENDING: request_authenticated comes later. */
+static int authenticate(struct request *r, const sl_auth_request *request, sl_error *error)
+{
+	const struct gateway_options *options = &r->worker->gateway->options;
+	for (unsigned i = 0; i < options->n_auth; i++) {
+		struct plugin *plugin = options->auth[i];
+		const sl_auth_ops *ops = plugin_ops(plugin);
+		sl_token token = plugin_token_new(plugin, r->started_ns + AUTH_MS * 1000000ull, on_token, r);
+		if (!token)
+			return error_set(error, SL_EUNAVAILABLE, "Authentication is overloaded. Try again in a moment.");
+		r->identity = (sl_identity){ .size = sizeof r->identity, .uid = UINT32_MAX, .gid = UINT32_MAX };
+		r->auth_pending = true;
+		int code = ops->authenticate(plugin_self(plugin), request, token, &r->identity, error);
+		if (code == SL_PENDING)
+			return code;
+		r->auth_pending = false;
+		plugin_token_drop(plugin, token);
+		if (code != SL_NOT_MINE)
+			return code;
+	}
+	return error_set(error, SL_EAUTH,
+	                 "You did not provide an API key. Send it in the Authorization header: Authorization: Bearer KEY.");
+}
+
+/* Answers a caller who is not known, or may not call models. */
+static void refuse_identity(struct request *r, int code, const sl_error *error)
+{
+	struct client *c = r->client;
+	c->keep_alive = c->keep_alive && !c->body_left;
+	if (code == SL_OK) {
+		struct answer_error e = { .status = 401, .type = "invalid_request_error", .code = "invalid_api_key",
+			.message = "This key may not call models.", .no_retry = true };
+		answer_error(c, r, &e);
+		return;
+	}
+	struct answer_error e = { .status = error_http_status(code), .type = "invalid_request_error",
+		.code = code == SL_EAUTH ? "invalid_api_key" : code == SL_EINVAL ? "invalid_credentials" : "auth_unavailable",
+		.message = error->text[0] ? error->text : "Authentication failed.", .no_retry = code == SL_EAUTH };
+	if (e.status >= 500) {
+		e.status = 503;
+		e.type = "server_error";
+		e.code = "auth_unavailable";
+		e.retry_ms = 1000;
+	}
+	answer_error(c, r, &e);
+}
+
+void request_authenticated(struct request *r, int code, const sl_error *error)
+{
+	if (code == SL_OK && (r->identity.roles & SL_ROLE_INFER))
+		client_resume(r->client);
+	else
+		refuse_identity(r, code, error);
+}
+
+static const struct path *find_path(sl_str path, sl_str method, bool *path_known)
+{
+	*path_known = false;
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+		if (!str_eq(path, str_of(paths[i].path)))
+			continue;
+		*path_known = true;
+		if (str_eq(method, str_of(paths[i].method)))
+			return &paths[i];
+	}
+	return NULL;
+}
+
+static const char *allowed_method(sl_str path)
+{
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+		if (str_eq(path, str_of(paths[i].path)))
+			return paths[i].method;
+	return "GET"; /* one model */
+}
+
+static bool known_method(sl_str method)
+{
+	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS" };
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+		if (str_eq(method, str_of(methods[i])))
+			return true;
+	return false;
+}
+
+static bool is_json(sl_str type)
+{
+	size_t n = 0;
+	while (n < type.len && type.ptr[n] != ';')
+		n++;
+	return str_eq_nocase(str_trim((sl_str){ type.ptr, n }), STR("application/json"));
+}
+
+/* W3C trace context: version 00, lower-case hex, ids that are not zero. Anything else is not passed on. */
+static void copy_traceparent(struct request *r, sl_str value)
+{
+	if (value.len != 55 || memcmp(value.ptr, "00-", 3) != 0 || value.ptr[35] != '-' || value.ptr[52] != '-')
+		return;
+	bool zero_trace = true, zero_parent = true;
+	for (size_t i = 3; i < 55; i++) {
+		char c = value.ptr[i];
+		if (i == 35 || i == 52)
+			continue;
+		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+			return;
+		if (c != '0' && i < 35)
+			zero_trace = false;
+		if (c != '0' && i > 35 && i < 52)
+			zero_parent = false;
+	}
+	if (!zero_trace && !zero_parent)
+		str_copy(r->traceparent, sizeof r->traceparent, value);
+}
+
+static bool begin_authenticated(struct client *c, const struct http_head *head, const struct path *p, sl_str model)
+{
+	struct request *r = request_new(c);
+	if (!r)
+		return refuse(c, 503, "server_error", "overloaded", "Out of memory. Try again in a moment.");
+	r->door = p ? p->door : 0;
+	if (!r->door)
+		str_copy(r->model_name, sizeof r->model_name, model);
+	copy_traceparent(r, http_header(head, "traceparent"));
+	sl_auth_request request = { .size = sizeof request, .door = SL_DOOR_INFERENCE,
+		.authorization = http_header(head, "authorization"), .api_key = http_header(head, "x-api-key"),
+		.peer = str_of(c->peer) };
+	sl_error error = { 0 };
+	int code = http_header_count(head, "authorization") > 1
+		? error_set(&error, SL_EINVAL, "There are two Authorization headers: send one.")
+		: authenticate(r, &request, &error);
+	if (code == SL_PENDING)
+		return true;
+	if (code == SL_OK && (r->identity.roles & SL_ROLE_INFER))
+		return true;
+	refuse_identity(r, code, &error);
+	return true;
+}
+
+bool request_begin(struct client *c, const struct http_head *head)
+{
+	static const char models_prefix[] = "/v1/models/";
+	bool known;
+	const struct path *p = find_path(head->path, head->method, &known);
+	sl_str model = { NULL, 0 };
+	if (!p && !known && str_starts(head->path, STR(models_prefix)) && head->path.len > sizeof models_prefix - 1) {
+		known = true;
+		model = (sl_str){ head->path.ptr + sizeof models_prefix - 1, head->path.len - (sizeof models_prefix - 1) };
+		if (str_eq(head->method, STR("GET")))
+			p = &paths[3];
+	}
+	if (!known && !known_method(head->method))
+		return refuse(c, 501, "invalid_request_error", "unknown_method", "This method is not known here.");
+	if (!known)
+		return refuse(c, 404, "invalid_request_error", "unknown_url", "There is nothing at this path.");
+	if (!p) {
+		struct answer_error e = { .status = 405, .type = "invalid_request_error", .code = "method_not_allowed",
+			.message = "This path does not take this method.", .allow = allowed_method(head->path) };
+		answer_error(c, NULL, &e);
+		return false;
+	}
+	if (!p->door && p->path[1] != 'v')
+		return answer_health(c, p);
+	if (!atomic_load_explicit(&c->socket.worker->gateway->ready, memory_order_relaxed)) {
+		struct answer_error e = { .status = 503, .type = "server_error", .code = "not_ready",
+			.message = "The service is starting or going down. Try again in a moment.", .retry_ms = 1000 };
+		answer_error(c, NULL, &e);
+		return false;
+	}
+	sl_str encoding = http_header(head, "content-encoding");
+	if (p->door && encoding.len && !str_eq_nocase(encoding, STR("identity")))
+		return refuse(c, 415, "invalid_request_error", "unsupported_encoding", "Send the body without a content encoding.");
+	sl_str type = http_header(head, "content-type");
+	if (p->door && !is_json(type))
+		return refuse(c, 415, "invalid_request_error", "unsupported_media_type", "Send the body as application/json.");
+	return begin_authenticated(c, head, p, model);
+}
+
+void request_body(struct request *r)
+{
+	struct client *c = r->client;
+	if (!r->door) {
+		answer_models(r, str_of(r->model_name));
+		return;
+	}
+	struct body_reject why;
+	if (!body_scan(r->text.data ? r->text.data : "", r->text_len, r->door, &r->body, &why)) {
+		struct answer_error e = { .status = 400, .type = "invalid_request_error", .code = why.code, .param = why.param,
+			.message = why.message };
+		answer_error(c, r, &e);
+		return;
+	}
+	str_copy(r->model_name, sizeof r->model_name, str_of(r->body.model));
+	r->streaming = r->body.stream;
+	admit_request(r);
+}
+
+void request_client_gone(struct request *r)
+{
+	r->client = NULL;
+	r->client_gone = true;
+	if (r->stage == REQUEST_HELD || r->stage == REQUEST_OVER)
+		return; /* the record stands; there is nobody to tell */
+	if (r->waiter_live && route_cancel(r->route_model, &r->waiter))
+		r->waiter_live = false;
+	if (r->upstream)
+		upstream_close(r->upstream); /* ends the generation in the engine */
+	dispatch_done(r, false);
+	if (r->status == 0)
+		r->status = 499;
+	r->flags |= SL_USAGE_CLIENT_CLOSED;
+	settle_request(r);
+	request_free(r);
+}
+
+void request_expired(struct request *r)
+{
+	struct client *c = r->client;
+	if (r->stage != REQUEST_WAIT)
+		return;
+	if (r->waiter_live && route_cancel(r->route_model, &r->waiter))
+		r->waiter_live = false;
+	struct route_load load;
+	route_load(r->route_model, &load);
+	char text[SL_ERROR_TEXT];
+	struct answer_error e = { .status = load.ready ? 429 : 503, .type = load.ready ? "rate_limit_error" : "server_error",
+		.code = load.ready ? "model_busy" : "model_unavailable", .message = text, .retry_ms = 2000 };
+	snprintf(text, sizeof text, load.ready ? "All replicas of %s are busy. Try again in a moment."
+	                                        : "%s is still starting. Try again in a moment.", r->model->name);
+	answer_error(c, r, &e);
+}

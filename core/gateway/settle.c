@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* settle.c - the truth replaces the reservation, goes into the ledger, and only then does the client see the end. */
+#include <string.h>
+
+#include "core/base/hash.h"
+#include "core/base/str.h"
+#include "core/gateway/worker.h"
+
+static const uint64_t seconds_bounds[] = { 10000, 20000, 40000, 80000, 160000, 320000, 640000, 1280000, 2560000, 5120000,
+	10240000, 20480000, 40960000, 81920000, 0 };
+
+static const char *door_name(enum body_door door)
+{
+	return door == BODY_CHAT ? "chat" : door == BODY_COMPLETIONS ? "completions" : "embeddings";
+}
+
+/* Counts that the engine did not give are ours, and marked. */
+static void complete_usage(struct request *r)
+{
+	struct body_usage *u = &r->usage;
+	bool answered = r->status == 200;
+	if (r->head_sent || answered) {
+		if (u->input < 0) {
+			u->input = ((int64_t) r->body.prompt.end - (int64_t) r->body.prompt.start + 3) / 4;
+			r->flags |= SL_USAGE_ESTIMATED;
+		}
+		if (u->output < 0) {
+			bool plain = !r->sse && r->door != BODY_EMBEDDINGS;
+			u->output = r->door == BODY_EMBEDDINGS ? 0 : plain ? (int64_t) (r->answer_bytes + 3) / 4 : r->events;
+			if (r->door != BODY_EMBEDDINGS)
+				r->flags |= SL_USAGE_ESTIMATED;
+		}
+	}
+	if (u->input < 0)
+		u->input = 0;
+	if (u->output < 0)
+		u->output = 0;
+	if (u->cached < 0)
+		u->cached = 0;
+	if (u->cached > u->input) {
+		u->cached = u->input;
+		r->flags |= SL_USAGE_CLAMPED;
+	}
+}
+
+static int64_t cost_of(const struct request *r)
+{
+	const struct conf_price *p = &r->model->price;
+	int64_t parts[3] = { quota_cost(r->usage.input - r->usage.cached, p->input), quota_cost(r->usage.cached, p->cached),
+		quota_cost(r->usage.output, p->output) };
+	int64_t sum = 0;
+	for (int i = 0; i < 3; i++)
+		if (__builtin_add_overflow(sum, parts[i], &sum))
+			return INT64_MAX;
+	return sum;
+}
+
+static void count(struct request *r, uint64_t duration_us, uint64_t ttft_us)
+{
+	struct worker *w = r->worker;
+	char status[8];
+	char *digit = status + sizeof status - 1;
+	*digit = '\0';
+	for (unsigned value = r->status; value; value /= 10)
+		*--digit = (char) ('0' + value % 10);
+	const char *model = r->model ? r->model->name : "none", *tenant = r->identity.tenant;
+	uint64_t hash = (hash_str(str_of(model)) ^ hash_str(str_of(tenant)) * 31) * 1000003u + r->status;
+	struct request_metrics *m = &w->metrics[hash % METRICS_CACHE];
+	if (m->hash != hash || !m->requests) {
+		m->hash = hash;
+		m->requests = metrics_counter("sluice_requests_total", "Requests to the inference door.", "model,tenant,status", model,
+		                              tenant, digit);
+		m->input = metrics_counter("sluice_tokens_total", "Tokens that were billed.", "model,tenant,type", model, tenant, "input");
+		m->cached = metrics_counter("sluice_tokens_total", "Tokens that were billed.", "model,tenant,type", model, tenant, "cached");
+		m->output = metrics_counter("sluice_tokens_total", "Tokens that were billed.", "model,tenant,type", model, tenant, "output");
+		m->duration = metrics_histogram("sluice_request_duration_seconds", "From the first byte of a request to its end.",
+		                                seconds_bounds, 1e6, "model", model);
+		m->first_byte = metrics_histogram("sluice_time_to_first_token_seconds", "From a request to the first byte of its answer.",
+		                                  seconds_bounds, 1e6, "model", model);
+		m->wait = metrics_histogram("sluice_queue_wait_seconds", "Time that a request waited for a replica.", seconds_bounds, 1e6,
+		                            "model", model);
+	}
+	metrics_add(m->requests, 1);
+	metrics_observe(m->duration, duration_us);
+	if (!r->sent_ns)
+		return;
+	metrics_add(m->input, (uint64_t) r->usage.input);
+	metrics_add(m->cached, (uint64_t) r->usage.cached);
+	metrics_add(m->output, (uint64_t) r->usage.output);
+	metrics_observe(m->wait, r->wait_ns / 1000);
+	if (ttft_us)
+		metrics_observe(m->first_byte, ttft_us);
+}
+
+static void record(struct request *r, uint64_t duration_us, uint64_t ttft_us, int64_t cost)
+{
+	sl_usage u = { .started_ms = r->started_ms, .duration_us = duration_us, .ttft_us = ttft_us, .wait_us = r->wait_ns / 1000,
+		.input_tokens = r->usage.input, .cached_tokens = r->usage.cached, .output_tokens = r->usage.output, .cost = cost,
+		.flags = r->flags, .status = r->status, .tries = (uint16_t) r->n_tried };
+	memcpy(u.request_id, r->id, sizeof u.request_id);
+	memcpy(u.tenant, r->identity.tenant, sizeof u.tenant);
+	memcpy(u.user, r->identity.user, sizeof u.user);
+	memcpy(u.key, r->identity.key, sizeof u.key);
+	memcpy(u.model, r->model_name, sizeof u.model);
+	memcpy(u.replica, r->replica_name, sizeof u.replica);
+	strcpy(u.door, door_name(r->door));
+	r->seq = ledger_append(r->worker->gateway->options.ledger, SL_RECORD_USAGE, (sl_str){ NULL, 0 }, &u, sizeof u);
+}
+
+void settle_request(struct request *r)
+{
+	struct worker *w = r->worker;
+	if (r->settled)
+		return;
+	r->settled = true;
+	uint64_t now = uv_hrtime();
+	uint64_t duration_us = (now - r->started_ns) / 1000;
+	uint64_t ttft_us = r->first_byte_ns ? (r->first_byte_ns - r->started_ns) / 1000 : 0;
+	int64_t cost = 0;
+	if (r->streaming)
+		r->flags |= SL_USAGE_STREAM;
+	if (r->sent_ns) {
+		complete_usage(r);
+		cost = cost_of(r);
+		record(r, duration_us, ttft_us, cost);
+	}
+	if (r->reserved) {
+		struct quota_use used = { .requests = r->sent_ns != 0 };
+		if (r->sent_ns) {
+			used.input_tokens = r->usage.input;
+			used.output_tokens = r->usage.output;
+			used.cost = cost;
+		}
+		struct quota_now at = { .mono_ms = w->now_ms, .wall_ms = r->started_ms + duration_us / 1000 };
+		quota_settle(w->gateway->options.quota, at, &r->reservation, &used);
+	}
+	atomic_fetch_add_explicit(&w->n_requests, 1, memory_order_relaxed);
+	if (r->status >= 500)
+		atomic_fetch_add_explicit(&w->n_errors, 1, memory_order_relaxed);
+	/* Each request earns a part of a retry, up to a small burst. */
+	w->retry_tokens += r->generation->conf->retry_ratio;
+	if (w->retry_tokens > 3 + r->generation->conf->retry_ratio * 100)
+		w->retry_tokens = 3 + r->generation->conf->retry_ratio * 100;
+	count(r, duration_us, ttft_us);
+	if (r->generation->conf->log_requests)
+		request_log(r, duration_us, cost);
+}
+
+void settle_finish(struct request *r)
+{
+	struct client *c = r->client;
+	r->stage = REQUEST_OVER;
+	if (!c) {
+		request_free(r);
+		return;
+	}
+	socket_send(&c->socket, r->hold.data, r->hold.len);
+	socket_flush(&c->socket);
+	request_free(r);
+	client_next(c);
+}
+
+/* The record could not be taken: the answer must not look complete. */
+static void end_unrecorded(struct request *r)
+{
+	static const char text[] = "The ledger took no record of this answer, so it ends here. Try again later.";
+	if (!r->head_sent) {
+		struct answer_error e = { .status = 503, .type = "server_error", .code = "store_full", .message = text, .retry_ms = 5000 };
+		answer_error(r->client, r, &e);
+		return;
+	}
+	r->client->keep_alive = false;
+	buf_clear(&r->hold);
+	if (r->sse && !r->client->http10) {
+		struct buf event = { 0 };
+		answer_event(&event, "store_full", text, r->id);
+		buf_printf(&r->hold, "%zx\r\n", event.len);
+		buf_put(&r->hold, event.data, event.len);
+		buf_puts(&r->hold, "\r\n0\r\n\r\n");
+		buf_free(&event);
+	}
+	settle_finish(r);
+}
+
+void settle_and_finish(struct request *r)
+{
+	struct worker *w = r->worker;
+	settle_request(r);
+	if (r->sent_ns && !r->seq && r->client) {
+		end_unrecorded(r);
+		return;
+	}
+	if (!r->generation->conf->durable || r->seq <= atomic_load(&w->gateway->committed)) {
+		settle_finish(r);
+		return;
+	}
+	r->stage = REQUEST_HELD;
+	r->next_held = NULL;
+	*w->held_last = r;
+	w->held_last = &r->next_held;
+	atomic_fetch_add_explicit(&w->n_held, 1, memory_order_relaxed);
+	/* The ledger's thread stores `committed`, then reads `holding`; we do it the other way round: one of us sees. */
+	atomic_store(&w->holding, true);
+	if (r->seq <= atomic_load(&w->gateway->committed))
+		settle_release_held(w, r->seq);
+}
+
+void settle_release_held(struct worker *w, uint64_t committed)
+{
+	while (w->held_first && w->held_first->seq <= committed) {
+		struct request *r = w->held_first;
+		w->held_first = r->next_held;
+		if (!w->held_first)
+			w->held_last = &w->held_first;
+		atomic_fetch_sub_explicit(&w->n_held, 1, memory_order_relaxed);
+		settle_finish(r);
+	}
+	if (!w->held_first)
+		atomic_store(&w->holding, false);
+}

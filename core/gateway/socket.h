@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* socket.h - a non-blocking socket of a worker: what is to be sent is kept as spans until the end of the loop's
+ * batch, then goes out in one call; what the kernel does not take is copied and waits for it. */
+#ifndef CORE_GATEWAY_SOCKET_H
+#define CORE_GATEWAY_SOCKET_H
+
+#include <stdbool.h>
+#include <sys/uio.h>
+#include <uv.h>
+
+#include "core/base/buf.h"
+
+struct worker;
+struct gateway_socket;
+
+enum { SOCKET_SPANS = 6, SOCKET_BATCH_MAX = 8 * 1024 };
+
+struct socket_calls {
+	void (*readable)(struct gateway_socket *);
+	void (*drained)(struct gateway_socket *); /* all that was kept has been sent; may be NULL */
+	void (*expired)(struct gateway_socket *); /* its deadline has passed */
+	void (*closed)(struct gateway_socket *);  /* the handle is closed: free the struct that holds it */
+};
+
+struct gateway_socket {
+	uv_poll_t poll;
+	const struct socket_calls *calls;
+	struct worker *worker;
+	int fd;
+	uint8_t interest;     /* UV_READABLE, UV_WRITABLE that are watched */
+	bool dirty, closing;
+	bool broken;          /* a send failed: nothing more goes out, an event will follow */
+	uint8_t n_spans;
+	uint32_t span_bytes;
+	struct iovec spans[SOCKET_SPANS];
+	struct buf out;       /* copied, waits for the kernel */
+	struct gateway_socket *next_dirty;
+	/* Timeout wheel. deadline_ms 0: none. Only the field is set on the way; the list is mended when its slot comes. */
+	uint64_t deadline_ms, wheel_due_ms;
+	struct gateway_socket *wheel_next, **wheel_link;
+};
+
+/* Takes over fd. False: out of memory or the loop refused; fd is still the caller's. */
+bool socket_open(struct gateway_socket *s, struct worker *worker, int fd, const struct socket_calls *calls);
+/* Sends nothing more, closes fd now; calls->closed follows. */
+void socket_close(struct gateway_socket *s);
+/* The bytes must stay where they are until the end of the batch (the worker's arena, static text), or until
+ * socket_flush. */
+void socket_send(struct gateway_socket *s, const void *data, size_t len);
+void socket_flush(struct gateway_socket *s);
+void socket_watch(struct gateway_socket *s, bool readable);
+/* Watches for nothing but a reset of the connection; it is told as readable. */
+void socket_watch_reset(struct gateway_socket *s);
+/* Bytes that wait for the peer. */
+static inline size_t socket_backlog(const struct gateway_socket *s)
+{
+	return s->out.len + s->span_bytes;
+}
+/* Nothing within ms: calls->expired. 0: no deadline. Coarse (an eighth of a second). */
+void socket_expire(struct gateway_socket *s, uint64_t ms);
+
+#endif

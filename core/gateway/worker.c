@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* worker.c - a worker's loop: its arena, the end of each batch, the timeout wheel, generations. */
+#include "core/gateway/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+
+struct overflow {
+	struct overflow *next;
+	max_align_t data[];
+};
+
+void worker_event(struct worker *w)
+{
+	w->now_ms = uv_now(&w->loop);
+}
+
+void worker_dirty(struct worker *w, struct gateway_socket *s)
+{
+	s->dirty = true;
+	s->next_dirty = w->dirty;
+	w->dirty = s;
+}
+
+void worker_flush(struct worker *w)
+{
+	while (w->dirty) {
+		struct gateway_socket *s = w->dirty;
+		w->dirty = s->next_dirty;
+		s->dirty = false;
+		socket_flush(s);
+	}
+	w->arena_used = 0;
+	while (w->overflow) {
+		struct overflow *block = w->overflow;
+		w->overflow = block->next;
+		free(block);
+	}
+}
+
+char *worker_alloc(struct worker *w, size_t size)
+{
+	if (WORKER_ARENA - w->arena_used >= size) {
+		char *memory = w->arena + w->arena_used;
+		w->arena_used += size;
+		return memory;
+	}
+	struct overflow *block = malloc(sizeof *block + size);
+	if (!block)
+		return NULL;
+	block->next = w->overflow;
+	w->overflow = block;
+	return (char *) block->data;
+}
+
+char *worker_read_room(struct worker *w, size_t *room)
+{
+	if (WORKER_ARENA - w->arena_used < WORKER_READ)
+		worker_flush(w);
+	*room = WORKER_ARENA - w->arena_used;
+	if (*room > WORKER_READ)
+		*room = WORKER_READ;
+	return w->arena + w->arena_used;
+}
+
+void worker_read_done(struct worker *w, size_t used)
+{
+	w->arena_used += used;
+}
+
+/* Sends what a batch has gathered: before the loop sleeps (timers) and after its events. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+	worker_flush(prepare->data);
+}
+
+static void on_check(uv_check_t *check)
+{
+	worker_flush(check->data);
+}
+
+void worker_wheel_put(struct worker *w, struct gateway_socket *s)
+{
+	uint64_t slot = s->deadline_ms / WHEEL_MS + 1;
+	if (slot < w->wheel_at)
+		slot = w->wheel_at;
+	if (slot >= w->wheel_at + WHEEL_SLOTS)
+		slot = w->wheel_at + WHEEL_SLOTS - 1; /* farther than one turn: looked at again then */
+	s->wheel_due_ms = slot * WHEEL_MS;
+	struct gateway_socket **head = &w->wheel[slot % WHEEL_SLOTS];
+	s->wheel_next = *head;
+	if (s->wheel_next)
+		s->wheel_next->wheel_link = &s->wheel_next;
+	s->wheel_link = head;
+	*head = s;
+}
+
+static void run_slot(struct worker *w, uint64_t slot)
+{
+	struct gateway_socket *list = w->wheel[slot % WHEEL_SLOTS];
+	w->wheel[slot % WHEEL_SLOTS] = NULL;
+	if (list)
+		list->wheel_link = &list;
+	while (list) {
+		struct gateway_socket *s = list;
+		list = s->wheel_next;
+		if (list)
+			list->wheel_link = &list;
+		s->wheel_link = NULL;
+		if (s->deadline_ms == 0)
+			continue;
+		if (s->deadline_ms > w->now_ms) {
+			worker_wheel_put(w, s);
+		} else {
+			s->deadline_ms = 0;
+			s->calls->expired(s);
+		}
+	}
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct worker *w = timer->data;
+	worker_event(w);
+	/* After a long pause each slot needs one visit only. */
+	uint64_t now_slot = w->now_ms / WHEEL_MS;
+	if (now_slot > w->wheel_at + WHEEL_SLOTS)
+		w->wheel_at = now_slot - WHEEL_SLOTS;
+	while (w->wheel_at <= now_slot)
+		run_slot(w, w->wheel_at++);
+	for (unsigned i = 0; i < w->gateway->options.n_auth && w->index == 0; i++)
+		plugin_token_expire(w->gateway->options.auth[i], clock_mono_ns());
+	if (w->draining)
+		drain_step(w);
+}
+
+static void on_commit(uv_async_t *async)
+{
+	struct worker *w = async->data;
+	worker_event(w);
+	settle_release_held(w, atomic_load(&w->gateway->committed));
+}
+
+struct generation *generation_ref(struct generation *g)
+{
+	g->refs++;
+	return g;
+}
+
+void generation_unref(struct generation *g)
+{
+	if (!g || --g->refs > 0)
+		return;
+	policy_close(g->policy);
+	conf_unref(g->conf);
+	free(g);
+}
+
+bool worker_open(struct worker *w)
+{
+	w->arena = aligned_alloc(4096, WORKER_ARENA + 4096);
+	w->event_scratch = malloc(EVENT_MAX + WORKER_READ); /* touched only where such events come */
+	if (!w->arena || !w->event_scratch || uv_loop_init(&w->loop) != 0)
+		return false;
+	memset(w->arena + WORKER_ARENA, 0, 4096);
+	w->held_last = &w->held_first;
+	w->retry_tokens = 3;
+	w->prepare.data = w->check.data = w->tick.data = w->commit_async.data = w;
+	uv_prepare_init(&w->loop, &w->prepare);
+	uv_prepare_start(&w->prepare, on_prepare);
+	uv_check_init(&w->loop, &w->check);
+	uv_check_start(&w->check, on_check);
+	uv_timer_init(&w->loop, &w->tick);
+	uv_timer_start(&w->tick, on_tick, WHEEL_MS, WHEEL_MS);
+	worker_event(w);
+	w->wheel_at = w->now_ms / WHEEL_MS;
+	return uv_async_init(&w->loop, &w->commit_async, on_commit) == 0 && mailbox_open(&w->mailbox, &w->loop) == 0;
+}
+
+void worker_shut(struct worker *w)
+{
+	w->shut = true;
+	uv_close((uv_handle_t *) &w->prepare, NULL);
+	uv_close((uv_handle_t *) &w->check, NULL);
+	uv_close((uv_handle_t *) &w->tick, NULL);
+	uv_close((uv_handle_t *) &w->commit_async, NULL);
+	mailbox_close(&w->mailbox);
+}
+
+void worker_free(struct worker *w)
+{
+	for (struct request *r = w->free_requests, *next; r; r = next) {
+		next = r->next;
+		free(r);
+	}
+	generation_unref(w->generation);
+	generation_unref(w->prepared);
+	buf_free(&w->log);
+	free(w->event_scratch);
+	free(w->arena);
+	w->arena = NULL;
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* worker.h - what the files of the gateway share: a worker and the connections and requests that it owns. A worker is
+ * one thread with its own loop; nothing here is touched by another thread unless it says so. */
+#ifndef CORE_GATEWAY_WORKER_H
+#define CORE_GATEWAY_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core/base/metrics.h"
+#include "core/gateway/body.h"
+#include "core/gateway/gateway.h"
+#include "core/gateway/socket.h"
+#include "core/http/parse.h"
+#include "core/loop/mailbox.h"
+#include "core/policy/policy.h"
+
+enum {
+	WORKER_ARENA = 1280 * 1024,
+	WORKER_READ = 64 * 1024,      /* room that a read finds at least */
+	WORKER_SLACK = 64,            /* readable bytes behind what was read: the body scan reads in vectors */
+	WHEEL_SLOTS = 1024,
+	WHEEL_MS = 128,
+	POOL_BUCKETS = 256,           /* idle upstream connections, by replica */
+	POOL_IDLE_MAX = 64,           /* per replica and worker */
+	BACKLOG_HIGH = 256 * 1024,    /* bytes waiting for a slow client, above which the engine is not read */
+	BACKLOG_LOW = 64 * 1024,
+	EVENT_MAX = 1024 * 1024,      /* one event of a stream */
+	ANSWER_HOLD_MAX = 1024 * 1024,/* a plain answer above this is passed on as it comes, only its end is held */
+	TRIES_MAX = 3,
+	METRICS_CACHE = 256,
+	WORKER_LISTEN_MAX = 8
+};
+
+/* A snapshot and this worker's policy for it. Requests hold on to the one they began with. */
+struct generation {
+	int refs;
+	struct conf *conf;
+	struct policy *policy;
+};
+
+struct client;
+struct upstream;
+struct request;
+
+/* The metrics of one (model, tenant, status). */
+struct request_metrics {
+	uint64_t hash;
+	struct metric *requests, *input, *cached, *output, *duration, *first_byte, *wait;
+};
+
+struct worker {
+	struct gateway *gateway;
+	unsigned index;
+	pthread_t thread;
+	uv_loop_t loop;
+	uv_prepare_t prepare;
+	uv_check_t check;
+	uv_timer_t tick;
+	uv_async_t commit_async;
+	struct mailbox mailbox;
+	uint64_t now_ms;            /* monotonic, of this batch */
+
+	char *arena;                /* what was read in this batch, and what is being sent of it */
+	size_t arena_used;
+	struct overflow *overflow;  /* blocks for a batch that needs more */
+	struct gateway_socket *dirty;
+	struct gateway_socket *wheel[WHEEL_SLOTS];
+	uint64_t wheel_at;          /* slot number that comes next */
+	unsigned open_sockets;
+
+	int listen_fds[WORKER_LISTEN_MAX];
+	unsigned n_listen_fds;
+	struct listener *listeners;
+	unsigned n_listeners;
+	struct client *clients;     /* all, for the end */
+	struct request *requests;   /* under way */
+	struct request *free_requests;
+	unsigned n_free_requests;
+	struct upstream *idle[POOL_BUCKETS];
+
+	struct request *held_first, **held_last; /* answers that wait for the ledger, in order of their records */
+	atomic_bool holding;        /* someone waits: the ledger's thread looks */
+
+	struct generation *generation, *prepared;
+	double retry_tokens;
+	uint32_t id_random[2];
+	uint64_t id_counter;
+	bool draining, shut;
+	uint64_t drain_until_ms;    /* requests may run so long */
+	struct http_head head;      /* scratch of the parser */
+	char *event_scratch;        /* EVENT_MAX: an event of several data lines, joined */
+	struct policy_admission admission; /* scratch */
+	struct request_metrics metrics[METRICS_CACHE];
+	struct buf log;
+	_Atomic unsigned n_held, n_active, n_clients;
+	_Atomic uint64_t n_requests, n_errors;
+};
+
+struct gateway {
+	struct gateway_options options;
+	struct worker *workers;
+	unsigned n_workers, n_started;
+	atomic_bool ready;
+	atomic_int connections;
+	int connections_max;
+	_Atomic uint64_t committed;
+};
+
+/* worker.c */
+bool worker_open(struct worker *w);
+void worker_shut(struct worker *w); /* closes the loop's own handles: it ends when all else is closed */
+void worker_free(struct worker *w);
+void worker_event(struct worker *w); /* at the start of each callback from the loop */
+void worker_dirty(struct worker *w, struct gateway_socket *s);
+void worker_wheel_put(struct worker *w, struct gateway_socket *s);
+/* Memory until the end of the batch, never NULL unless the machine is out of it. */
+char *worker_alloc(struct worker *w, size_t size);
+/* Where to read to: at least WORKER_READ bytes and the slack behind. Top of a callback only: it may empty the arena. */
+char *worker_read_room(struct worker *w, size_t *room);
+/* `used` bytes were read there. */
+void worker_read_done(struct worker *w, size_t used);
+void worker_flush(struct worker *w);
+struct generation *generation_ref(struct generation *g);
+void generation_unref(struct generation *g);
+/* drain.c: the end of a worker, a step each tick. */
+void drain_begin(struct worker *w, uint64_t grace_ms);
+void drain_step(struct worker *w);
+bool listeners_open(struct worker *w, const int *fds, unsigned n);
+void listeners_close(struct worker *w);
+
+/* client.c: a connection from a client. */
+enum client_state { CLIENT_HEAD, CLIENT_BODY, CLIENT_BUSY, CLIENT_CLOSING };
+struct client {
+	struct gateway_socket socket; /* first: the socket is the client */
+	enum client_state state;
+	bool keep_alive, read_shut, continue_sent, http10;
+	bool processing, again;      /* see process() */
+	struct client *next, **link;
+	struct request *request;
+	struct buf in;               /* an unfinished head, or what came behind a request */
+	struct http_chunked chunked;
+	bool body_chunked;
+	size_t body_left;
+	uint64_t body_deadline_ms;
+	char peer[48];
+};
+bool client_accept(struct worker *w, int fd, const char *peer);
+/* The answer has been handed over: next request, or the end. */
+void client_next(struct client *c);
+void client_close(struct client *c);
+/* Goes on with what has come meanwhile (after authentication). */
+void client_resume(struct client *c);
+
+/* upstream.c: a connection to an engine. */
+enum upstream_state { UPSTREAM_IDLE, UPSTREAM_CONNECTING, UPSTREAM_SENT, UPSTREAM_BODY, UPSTREAM_CLOSING };
+struct upstream {
+	struct gateway_socket socket;
+	enum upstream_state state;
+	bool reused, keep_alive, paused, chunked, until_close, close_after;
+	unsigned replica_id;
+	int64_t keepalive_ms;
+	struct request *request;
+	struct upstream *next, **link; /* idle ones of the replica */
+	uint64_t body_left;
+	struct http_chunked decoder;
+	struct buf in;               /* an unfinished head */
+	/* state of the stream, here because each event touches it */
+	struct buf partial;          /* an unfinished event */
+	size_t scanned;
+};
+/* Sends the request to its replica, on an idle connection or a new one. False: could not even begin. */
+bool upstream_send(struct request *r, bool fresh);
+void upstream_close(struct upstream *u);
+void upstream_resume(struct upstream *u);
+void upstream_close_idle(struct worker *w);
+/* The request has all that it needs; the rest of the answer is read and dropped, for a moment. */
+void upstream_detach(struct upstream *u);
+
+/* request.c and its kin: a request's life. */
+enum request_stage { REQUEST_AUTH, REQUEST_READ, REQUEST_WAIT, REQUEST_SENT, REQUEST_RELAY, REQUEST_HELD, REQUEST_OVER };
+struct request {
+	struct request *next, **link; /* worker's list */
+	struct request *next_held;
+	struct worker *worker;
+	struct client *client;       /* NULL: gone */
+	struct upstream *upstream;
+	struct generation *generation;
+	enum request_stage stage;
+	enum body_door door;
+	bool settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
+	bool done_seen, finished, auth_pending, free_later;
+	uint16_t status;
+	uint32_t flags;              /* enum sl_usage_flag */
+	unsigned auth_next;
+	char id[SL_REQUEST_ID_MAX];
+	char traceparent[64];
+	sl_identity identity;
+	const struct conf_model *model;
+	const struct conf_tier *tier;
+	const struct conf_engine *engine;
+	struct route_model *route_model;
+	struct route_replica *replica;
+	struct route_replica *tried[ROUTE_EXCLUDE_MAX];
+	unsigned n_tried;
+	char model_name[SL_NAME_MAX];
+	struct buf text;             /* body, as it came */
+	size_t text_len;
+	struct body body;
+	int64_t max_output;          /* bound that is sent to the engine, 0: none */
+	int priority;
+	struct quota_reservation reservation;
+	struct quota_limit shown[2]; /* limits for the rate-limit headers: requests, tokens */
+	bool has_shown[2];
+	struct route_waiter waiter;
+	struct mail wake_mail, auth_mail;
+	sl_identity auth_identity;
+	sl_error auth_error;
+	uint64_t started_ns, sent_ns, first_byte_ns, wait_ns;
+	uint64_t started_ms;         /* Unix time */
+	struct body_usage usage;
+	int64_t events;              /* with content, of a stream */
+	uint64_t answer_bytes;
+	struct buf hold;             /* the end of the answer, until its record is durable */
+	struct buf tail;             /* last bytes of a long plain answer, to find its usage in */
+	uint64_t seq;
+	char replica_name[SL_NAME_MAX];
+	const char *error_code;      /* for the log */
+};
+
+/* A head was read: begins a request or answers at once. False: the connection ends. */
+bool request_begin(struct client *c, const struct http_head *head);
+/* The body is complete. */
+void request_body(struct request *r);
+/* The client has gone. */
+void request_client_gone(struct request *r);
+/* Its deadline has passed (waiting for a replica, for the first byte, for the next one). */
+void request_expired(struct request *r);
+void request_free(struct request *r);
+void request_authenticated(struct request *r, int code, const sl_error *error);
+
+/* admit.c */
+void admit_request(struct request *r);
+/* dispatch.c: choosing a replica, again after a failure. */
+void dispatch_request(struct request *r);
+void dispatch_failed(struct request *r, const char *code, const char *text, bool strike);
+/* Ends the use of the replica. */
+void dispatch_done(struct request *r, bool failed);
+
+/* relay.c: what the engine sends. */
+void relay_head(struct request *r, const struct http_head *head);
+/* Pieces of the body. raw: the same bytes as they came, whole chunks with their framing; absent: they are not. */
+void relay_pieces(struct request *r, struct upstream *u, const sl_str *pieces, unsigned n, sl_str raw);
+void relay_body(struct request *r, struct upstream *u, sl_str piece);
+void relay_end(struct request *r);
+/* The engine failed after the first byte went out. */
+void relay_broken(struct request *r, const char *code, const char *text);
+
+/* settle.c */
+void settle_request(struct request *r);
+/* Settles, then lets `hold` go out when the record is durable. */
+void settle_and_finish(struct request *r);
+void settle_release_held(struct worker *w, uint64_t committed);
+void settle_finish(struct request *r);
+
+/* answer.c: answers of our own. */
+struct answer_error {
+	int status;
+	const char *type, *code, *param; /* param may be NULL */
+	const char *message;
+	const char *allow;  /* 405: the method that would do */
+	uint64_t retry_ms;  /* 0: no Retry-After */
+	bool no_retry;      /* x-should-retry: false */
+};
+/* Writes the answer. With a request: ends it (settled, logged, freed) and goes on to the client's next one. Without
+ * one the caller does that. */
+void answer_error(struct client *c, struct request *r, const struct answer_error *e);
+void answer_json(struct client *c, struct request *r, int status, const char *extra_headers, sl_str body);
+void answer_event(struct buf *out, const char *code, const char *message, const char *request_id);
+const char *answer_reason(int status);
+void answer_headers(struct request *r, struct buf *out);
+/* JSON list of the models that the caller may use, or one of them. */
+void answer_models(struct request *r, sl_str name);
+
+/* edit.c: the body as the engine gets it. */
+enum { EDITS_MAX = BODY_STRIP_MAX + 8 };
+struct edit {
+	uint32_t start, end;
+	char text[192]; /* in the place of start..end */
+};
+/* In the order of their places, without overlap. Returns how many. */
+unsigned edit_plan(const struct request *r, struct edit *out);
+
+/* log.c: one line a request. */
+void request_log(struct request *r, uint64_t duration_us, int64_t cost);
+
+#endif

@@ -1,0 +1,54 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- llama.cpp's server. Options of a model:
+--   binary       program, or a list of program and first arguments; default "llama-server"
+--   args         list of further arguments
+--   parallel     slots; default: the model's concurrency
+--   context      tokens of context in all; default: the model's context for each slot
+--   unix_socket  false: listen on TCP
+return {
+  name = "llamacpp",
+  summary = "llama.cpp server",
+  health = "/health",
+  metrics = "/metrics",
+  unix_socket = true,
+  usage_option = true,
+  usage_running = false,
+  full = { 503 },
+  strip = { "id_slot", "cache_prompt", "lora", "grammar" },
+  keepalive = "4s",
+  close_after_stream = true, -- whatever its Keep-Alive header says
+
+  command = function(model, replica, listen)
+    local options = model.options
+    local parallel = options.parallel or model.concurrency
+    local argv = {}
+    local binary = options.binary or "llama-server"
+    if type(binary) == "string" then binary = { binary } end
+    for _, word in ipairs(binary) do table.insert(argv, word) end
+
+    if not model.weights then error("model " .. model.name .. " needs weights, a GGUF file", 0) end
+    table.insert(argv, "-m")
+    table.insert(argv, model.weights)
+    if listen.unix then
+      table.insert(argv, "--host")
+      table.insert(argv, listen.unix)
+    else
+      table.insert(argv, "--host")
+      table.insert(argv, listen.host)
+      table.insert(argv, "--port")
+      table.insert(argv, listen.port)
+    end
+    table.insert(argv, "--alias")
+    table.insert(argv, model.served_name)
+    table.insert(argv, "-np")
+    table.insert(argv, parallel)
+    local context = options.context or (model.context > 0 and model.context * parallel)
+    if context then
+      table.insert(argv, "-c")
+      table.insert(argv, context)
+    end
+    table.insert(argv, "--metrics")
+    for _, word in ipairs(options.args or {}) do table.insert(argv, word) end
+    return argv, {}
+  end,
+}

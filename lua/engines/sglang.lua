@@ -1,0 +1,49 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- SGLang. Options of a model:
+--   binary  program, or a list of program and first arguments; default { "python3", "-m", "sglang.launch_server" }
+--   args    list of further arguments
+return {
+  name = "sglang",
+  summary = "SGLang",
+  health = "/health",
+  metrics = "/metrics",
+  unix_socket = false,
+  usage_option = true,
+  usage_running = true,
+  full = { 503, 429 },
+  strip = { "priority", "lora_path", "rid", "session_params", "custom_logit_processor", "chat_template" },
+  keepalive = "4s", -- the server closes idle connections after 5 s
+
+  command = function(model, replica, listen)
+    local options = model.options
+    local argv = {}
+    local binary = options.binary or { "python3", "-m", "sglang.launch_server" }
+    if type(binary) == "string" then binary = { binary } end
+    for _, word in ipairs(binary) do table.insert(argv, word) end
+
+    if not model.weights then error("model " .. model.name .. " needs weights, a folder or a name", 0) end
+    if not listen.port then error("SGLang cannot listen on a Unix socket", 0) end
+    table.insert(argv, "--model-path")
+    table.insert(argv, model.weights)
+    table.insert(argv, "--host")
+    table.insert(argv, listen.host)
+    table.insert(argv, "--port")
+    table.insert(argv, listen.port)
+    table.insert(argv, "--served-model-name")
+    table.insert(argv, model.served_name)
+    if model.context > 0 then
+      table.insert(argv, "--context-length")
+      table.insert(argv, model.context)
+    end
+    if model.gpus > 1 then
+      table.insert(argv, "--tp")
+      table.insert(argv, model.gpus)
+    end
+    table.insert(argv, "--max-running-requests")
+    table.insert(argv, model.concurrency)
+    table.insert(argv, "--enable-metrics")
+    table.insert(argv, "--enable-cache-report")
+    for _, word in ipairs(options.args or {}) do table.insert(argv, word) end
+    return argv, {}
+  end,
+}

@@ -1,0 +1,57 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- vLLM. Options of a model:
+--   binary       program, or a list of program and first arguments; default "vllm"
+--   args         list of further arguments
+--   unix_socket  false: listen on TCP
+return {
+  name = "vllm",
+  summary = "vLLM",
+  health = "/health",
+  metrics = "/metrics",
+  unix_socket = true,
+  usage_option = true,
+  usage_running = true,
+  full = { 503, 429 },
+  -- Power over the engine, or over other tenants' requests: not for clients.
+  strip = {
+    "priority", "cache_salt", "request_id", "kv_transfer_params", "ec_transfer_params", "vllm_xargs",
+    "chat_template", "mm_processor_kwargs", "media_io_kwargs",
+  },
+  keepalive = "4s",
+
+  command = function(model, replica, listen)
+    local options = model.options
+    local argv = {}
+    local binary = options.binary or "vllm"
+    if type(binary) == "string" then binary = { binary } end
+    for _, word in ipairs(binary) do table.insert(argv, word) end
+
+    if not model.weights then error("model " .. model.name .. " needs weights, a folder or a name", 0) end
+    table.insert(argv, "serve")
+    table.insert(argv, model.weights)
+    if listen.unix then
+      table.insert(argv, "--uds")
+      table.insert(argv, listen.unix)
+    else
+      table.insert(argv, "--host")
+      table.insert(argv, listen.host)
+      table.insert(argv, "--port")
+      table.insert(argv, listen.port)
+    end
+    table.insert(argv, "--served-model-name")
+    table.insert(argv, model.served_name)
+    if model.context > 0 then
+      table.insert(argv, "--max-model-len")
+      table.insert(argv, model.context)
+    end
+    if model.gpus > 1 then
+      table.insert(argv, "--tensor-parallel-size")
+      table.insert(argv, model.gpus)
+    end
+    table.insert(argv, "--max-num-seqs")
+    table.insert(argv, model.concurrency)
+    table.insert(argv, "--enable-prompt-tokens-details")
+    for _, word in ipairs(options.args or {}) do table.insert(argv, word) end
+    return argv, { VLLM_NO_USAGE_STATS = "1" }
+  end,
+}

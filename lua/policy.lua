@@ -1,0 +1,47 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The standard policy: what holds where a site says nothing of its own. Copy it and change it; sluice-policy(5)
+-- describes everything that can be used here. What a copy leaves out is taken from this file.
+
+-- May this request go on, and under which limits? Return
+--   nil                            the tier's own limits and priority
+--   deny(status, code, words)      no, and why
+--   { limits =, priority =, max_output =, model = }   yes, with other terms; what is left out is the tier's
+function admit(req)
+  if not req.tier:allows(req.model) then
+    return deny(403, "model_not_in_tier",
+      "Model " .. req.model .. " is not part of tier " .. req.tier.name .. ". Ask for another tier.")
+  end
+  return nil
+end
+
+-- function route(req, model)      which replica? It is left out here: sluice takes the least loaded one. Return
+--   nil, a replica of model.replicas, a list of them (best first), another model's name, or deny(...)
+
+-- How many replicas should this model have? Called once a second or so; the answer is kept between model.min and
+-- model.max. Enough for all requests, counted at once; fewer only after model.idle seconds without a request.
+function scale(model, signals)
+  local busy = signals.running + signals.waiting
+  local wanted = (busy + model.concurrency - 1) // model.concurrency
+  if wanted < signals.replicas and (busy > 0 or signals.idle < model.idle) then
+    return signals.replicas
+  end
+  return wanted
+end
+
+-- Tests run before a policy is used: one that fails keeps it out.
+function test_a_plain_request_is_allowed()
+  expect(admit(request { model = "any" })).allowed()
+end
+
+function test_requests_bring_replicas()
+  local model = fleet { model = "test-model" } -- 8 requests at once for each replica, idle after 600 s
+  expect(scale(model, signals { replicas = 0, waiting = 1 })).equals(1)
+  expect(scale(model, signals { replicas = 1, running = 8, waiting = 1 })).equals(2)
+end
+
+function test_replicas_stay_until_the_model_is_idle()
+  local model = fleet { model = "test-model" }
+  expect(scale(model, signals { replicas = 2, running = 1 })).equals(2)
+  expect(scale(model, signals { replicas = 2, idle = 599 })).equals(2)
+  expect(scale(model, signals { replicas = 2, idle = 600 })).equals(0)
+end

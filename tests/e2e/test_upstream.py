@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What engines do wrong, and what the client sees of it: words, never a clean end of a broken answer."""
+import json
+import time
+
+import openai
+import pytest
+from conftest import model
+from fake_engine import Engine
+from sluice_site import Site
+
+
+def client(site, **more):
+    return openai.OpenAI(base_url=f"http://127.0.0.1:{site.port}/v1", api_key=site.secret, max_retries=0, timeout=30, **more)
+
+
+def say(site, words, **fields):
+    return site.chat(site.secret, messages=[{"role": "user", "content": words}], **fields)
+
+
+def settle(site, n, seconds=5):
+    """Waits until the ledger has more than n rows; the newest."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        rows = site.usage_rows()
+        if len(rows) > n:
+            return rows[0]
+        time.sleep(0.05)
+    raise AssertionError("no usage row")
+
+
+@pytest.mark.parametrize("fault", ["reset", "garbage", "cl-te", "big-head", "endless-1xx", "html502"])
+def test_broken_before_the_answer(site, fault):
+    status, _, data = say(site, f"fault={fault}", max_tokens=5)
+    error = json.loads(data)["error"]
+    assert status == 502 and error["code"].startswith("upstream_"), data
+
+
+@pytest.mark.parametrize("fault", ["fin", "close", "rst", "silence", "huge", "bad-chunk"])
+def test_44_broken_in_the_middle(site, fault):
+    n = len(site.usage_rows())
+    with pytest.raises(openai.APIError) as e:
+        for _ in client(site).chat.completions.create(model="m", stream=True, max_tokens=10, messages=[{"role": "user", "content": f"fault={fault} n=5"}]):
+            pass
+    assert "upstream" in str(e.value.code)
+    row = settle(site, n)
+    assert row["output_tokens"] >= 2 and row["status"] == 200 and "upstream_error" in json.dumps(row)
+
+
+def test_an_engine_s_own_error_event(site):
+    with pytest.raises(openai.APIError):
+        for _ in client(site).chat.completions.create(model="m", stream=True, max_tokens=10, messages=[{"role": "user", "content": "fault=error n=5"}]):
+            pass
+
+
+def test_47_no_done_is_added(site):
+    status, _, data = say(site, "fault=no-done n=3", stream=True)
+    assert status == 200 and data.endswith(b"data: [DONE]\n\n")
+
+
+def test_cut_plain_answer(site):
+    status, _, data = say(site, "fault=short n=3")
+    assert status == 502 and json.loads(data)["error"]["code"] == "upstream_error"
+
+
+@pytest.mark.parametrize("split", [1, 2, 7, 50])
+def test_48_cut_at_every_byte(site, split):
+    status, _, whole = say(site, "n=4", stream=True, stream_options={"include_usage": True})
+    status, _, data = say(site, f"n=4 split={split}", stream=True, stream_options={"include_usage": True})
+    assert status == 200 and data == whole
+
+
+def test_48_comments_pass(site):
+    status, _, data = say(site, "n=3 ping=1", stream=True)
+    assert data.count(b": ping\n\n") == 3 and data.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422, 500])
+def test_41_errors_of_the_engine_pass(site, engine, status):
+    before = len(engine.requests)
+    got, _, data = say(site, f"status={status}")
+    assert got == status and json.loads(data)["error"]["message"] == "as asked"
+    assert len(engine.requests) == before + 1, "no second try"
+
+
+def test_42_full_engine(site):
+    status, headers, data = say(site, "status=429")
+    assert status == 429
+
+
+def test_43_never_answers(site):
+    begin = time.monotonic()
+    status, _, data = say(site, "fault=never")
+    assert status == 504 and json.loads(data)["error"]["code"] == "upstream_timeout"
+    assert 4 < time.monotonic() - begin < 15
+
+
+def test_49_no_usage_is_counted_by_us(site):
+    n = len(site.usage_rows())
+    assert say(site, "n=4 usage=none", stream=True)[0] == 200
+    row = settle(site, n)
+    assert "estimated" in row["flags"] and row["output_tokens"] >= 4 and row["input_tokens"] > 0
+    assert say(site, "n=4 usage=negative")[0] == 200
+    row = settle(site, n + 1)
+    assert row["input_tokens"] >= 0 and row["output_tokens"] >= 0
+
+
+def test_40_another_replica():
+    good, port = Engine(), None
+    dead = Engine()
+    dead_url = dead.url
+    dead.stop()
+    dead.server.close()
+    config = model(good).replace('endpoints = {', 'endpoints = { { url = "%s" },' % dead_url)
+    with Site("workers(1)\n" + config) as s:
+        s.start()
+        s.secret = s.key()
+        for _ in range(3):
+            assert say(s, "n=2")[0] == 200
+        rows = s.usage_rows()
+        assert len(rows) == 3 and {r["status"] for r in rows} == {200}
+    good.stop()
+
+
+def test_52_idle_connection_closed_by_the_engine(site, engine):
+    """An engine that closes after each answer costs nobody an error."""
+    for _ in range(5):
+        status, _, data = say(site, "n=2 fault=no-done", stream=True)
+        assert status == 200
+        assert say(site, "n=2")[0] == 200
+
+
+def test_large_answer_passes(site):
+    status, _, data = say(site, "n=2 pad=3000000")
+    assert status == 200 and len(json.loads(data)["choices"][0]["pad"]) == 3000000
+    assert site.usage_rows()[0]["input_tokens"] == 11
+
+
+def test_client_gone_stops_the_engine(site, engine):
+    import http.client
+    n, busy = len(site.usage_rows()), engine.open
+    c = http.client.HTTPConnection("127.0.0.1", site.port)
+    c.request("POST", "/v1/chat/completions", json.dumps({"model": "m", "stream": True, "max_tokens": 500, "messages": [
+        {"role": "user", "content": "n=500 gap=0.02"}]}), {"authorization": "Bearer " + site.secret, "content-type": "application/json"})
+    r = c.getresponse()
+    r.read(300)
+    c.sock.close()
+    r.close()
+    row = settle(site, n)
+    assert "client_closed" in json.dumps(row) and 1 <= row["output_tokens"] < 400
+    time.sleep(0.3)
+    assert engine.open == busy
+
+
+def test_22_client_gone_before_the_answer(site, engine):
+    import socket
+    n = len(site.usage_rows())
+    body = json.dumps({"model": "m", "max_tokens": 500, "messages": [{"role": "user", "content": "n=100 gap=0.05"}]}).encode()
+    s = socket.create_connection(("127.0.0.1", site.port))
+    s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + site.secret.encode() +
+              b"\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    time.sleep(0.3)
+    s.close()
+    row = settle(site, n, 2)
+    assert row["status"] == 499
+
+
+def test_nothing_is_left_reserved(site):
+    time.sleep(0.2)
+    assert site.metric("sluice_reserved") == 0

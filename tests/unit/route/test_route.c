@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+
+#include "core/base/str.h"
+#include "core/route/route.h"
+
+static struct route *table;
+static struct route_model *model;
+static int woken;
+
+static void count_wake(struct route_waiter *w)
+{
+	(void) w;
+	woken++;
+}
+
+static void setup(void)
+{
+	table = route_new();
+	model = route_model(table, STR("m"), true);
+	woken = 0;
+}
+
+static void teardown(void)
+{
+	route_free(table);
+}
+
+static struct route_replica *add(const char *name, int concurrency, enum route_state state)
+{
+	struct http_address address = { .len = 0 };
+	return route_replica_add(model, name, &address, NULL, "m", concurrency, state);
+}
+
+static enum route_result choose(struct route_waiter *w, struct route_replica **out)
+{
+	return route_choose(model, 1000, NULL, 0, NULL, 0, false, w, out);
+}
+
+TestSuite(route, .init = setup, .fini = teardown);
+
+Test(route, least_loaded_by_share_of_its_room)
+{
+	struct route_replica *small = add("small", 2, ROUTE_READY), *big = add("big", 8, ROUTE_READY), *r;
+	int of_big = 0;
+	for (int i = 0; i < 10; i++) {
+		cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
+		of_big += r == big;
+	}
+	cr_assert_eq(of_big, 8, "each is filled to its own room");
+	cr_assert_eq(atomic_load(&small->running), 2);
+	cr_assert_eq(choose(NULL, &r), ROUTE_FULL, "a caller who does not wait is told");
+	for (int i = 0; i < 8; i++)
+		route_done(big, 1000, false);
+	for (int i = 0; i < 2; i++)
+		route_done(small, 1000, false);
+	route_replica_remove(small);
+	route_replica_remove(big);
+}
+
+Test(route, waiters_are_served_by_band_then_in_order)
+{
+	struct route_replica *one = add("one", 1, ROUTE_READY), *r;
+	struct route_waiter low = { .wake = count_wake }, low2 = low, high = { .wake = count_wake, .priority = 5 };
+	cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
+	cr_assert_eq(choose(&low, &r), ROUTE_WAIT);
+	cr_assert_eq(choose(&low2, &r), ROUTE_WAIT);
+	cr_assert_eq(choose(&high, &r), ROUTE_WAIT);
+	route_done(one, 1000, false);
+	cr_assert_eq(high.replica, one);
+	cr_assert_null(low.replica);
+	route_done(one, 1000, false);
+	cr_assert_eq(low.replica, one, "the older one of a band");
+	cr_assert_eq(woken, 2);
+	cr_assert(route_cancel(model, &low2), "it is still in the queue");
+	cr_assert_not(route_cancel(model, &low), "it was woken");
+	route_done(one, 1000, false);
+	cr_assert_eq(atomic_load(&one->running), 0);
+	route_replica_remove(one);
+}
+
+Test(route, nobody_overtakes_the_queue)
+{
+	struct route_replica *one = add("one", 1, ROUTE_READY), *r;
+	struct route_waiter first = { .wake = count_wake }, second = first;
+	cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
+	cr_assert_eq(choose(&first, &r), ROUTE_WAIT);
+	add("two", 1, ROUTE_STARTING);
+	cr_assert_eq(choose(&second, &r), ROUTE_WAIT, "the queue is not empty");
+	route_done(one, 1000, false);
+	cr_assert_eq(first.replica, one);
+	cr_assert_null(second.replica);
+}
+
+Test(route, bound_of_the_queue_and_none)
+{
+	struct route_replica *r;
+	struct route_waiter w = { .wake = count_wake }, w2 = w;
+	cr_assert_eq(choose(&w, &r), ROUTE_NONE, "no replica at all");
+	route_model_bound(model, 1);
+	cr_assert_eq(route_choose(model, 1000, NULL, 0, NULL, 0, true, &w, &r), ROUTE_WAIT, "one may be started");
+	cr_assert_eq(route_choose(model, 1000, NULL, 0, NULL, 0, true, &w2, &r), ROUTE_FULL);
+	route_fail_waiters(model);
+	cr_assert_eq(woken, 1);
+	cr_assert_null(w.replica);
+}
+
+Test(route, starting_replica_wakes_when_ready)
+{
+	struct route_replica *r, *one = add("one", 2, ROUTE_STARTING);
+	struct route_waiter w = { .wake = count_wake };
+	cr_assert_eq(choose(&w, &r), ROUTE_WAIT);
+	route_replica_set(one, ROUTE_READY);
+	cr_assert_eq(w.replica, one);
+	route_done(one, 1000, false);
+	route_replica_set(one, ROUTE_DRAINING);
+	cr_assert_eq(choose(NULL, &r), ROUTE_NONE);
+	route_replica_remove(one);
+}
+
+Test(route, failures_mark_and_marks_expire)
+{
+	struct route_replica *bad = add("bad", 10, ROUTE_READY), *good = add("good", 1, ROUTE_READY), *r;
+	for (int i = 0; i < 3; i++) {
+		const char *name = "bad";
+		cr_assert_eq(route_choose(model, 1000, &name, 1, NULL, 0, false, NULL, &r), ROUTE_CHOSEN);
+		cr_assert_eq(r, bad);
+		route_done(bad, 1000, true);
+	}
+	cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
+	cr_assert_eq(r, good, "a marked one is passed over");
+	cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
+	cr_assert_eq(r, bad, "but better than nothing");
+	cr_assert(bad->marked_until_ms > 1000 && bad->marked_until_ms <= 1000 + 30000, "marks expire by themselves");
+	route_done(bad, 1000, false);
+	cr_assert_eq(atomic_load(&bad->failures), 0);
+	route_done(good, 1000, false);
+}
+
+Test(route, tried_ones_are_left_out)
+{
+	struct route_replica *a = add("a", 1, ROUTE_READY), *b = add("b", 1, ROUTE_READY), *r;
+	struct route_replica *tried[] = { a, b };
+	cr_assert_eq(route_choose(model, 1000, NULL, 0, tried, 1, false, NULL, &r), ROUTE_CHOSEN);
+	cr_assert_eq(r, b);
+	cr_assert_eq(route_choose(model, 1000, NULL, 0, tried, 2, false, NULL, &r), ROUTE_NONE);
+	route_done(b, 1000, false);
+}
+
+Test(route, removed_while_in_use)
+{
+	struct route_replica *one = add("one", 1, ROUTE_READY), *r;
+	cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
+	route_replica_remove(one);
+	cr_assert_eq(atomic_load(&r->state), ROUTE_GONE);
+	struct route_load load;
+	route_load(model, &load);
+	cr_assert_eq(load.replicas, 0);
+	route_done(r, 1000, false);
+}
