@@ -103,9 +103,7 @@ void containment_close(const struct containment *c)
 
 void containment_supervisors(const struct containment *c, char *out, size_t room)
 {
-	out[0] = '\0';
-	if (c->cgroup2)
-		snprintf(out, room, "%s/supervisors", c->root);
+	snprintf(out, room, "%s%s", c->root, c->cgroup2 ? "/supervisors" : "");
 }
 
 void tree_folder(const struct tree *t, char *out, size_t room)

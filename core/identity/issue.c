@@ -182,13 +182,18 @@ static json_t *key_json(const struct key *k, uint64_t wall_ms)
 json_t *identity_keys(struct identity *id, sl_str tenant, uint64_t wall_ms)
 {
 	json_t *array = json_array();
-	pthread_rwlock_rdlock(&id->lock);
-	for (uint32_t place = 1; place <= id->made; place++) {
-		const struct key *k = key_at(id, place);
-		if (k->words && (!tenant.ptr || str_eq(str_of(k->tenant->name), tenant)))
-			json_array_append_new(array, key_json(k, wall_ms));
+	/* Slab by slab, so that a list of a million keys holds nobody up. */
+	for (uint32_t place = 1, more = 1; more;) {
+		pthread_rwlock_rdlock(&id->lock);
+		uint32_t end = place + SLAB_KEYS;
+		for (; place < end && place <= id->made; place++) {
+			const struct key *k = key_at(id, place);
+			if (k->words && (!tenant.ptr || str_eq(str_of(k->tenant->name), tenant)))
+				json_array_append_new(array, key_json(k, wall_ms));
+		}
+		more = place <= id->made;
+		pthread_rwlock_unlock(&id->lock);
 	}
-	pthread_rwlock_unlock(&id->lock);
 	return array;
 }
 
