@@ -11,10 +11,11 @@ export TMPDIR=${TMPDIR:-/tmp}
 
 tests/install.sh test || exit 1
 [ -x configure ] || ./bootstrap >build/bootstrap.log 2>&1 || { cat build/bootstrap.log; exit 1; }
+build=$(realpath build)
 mkdir -p build/check && cd build/check
 if [ ! -f Makefile ]; then
-	../../configure --enable-werror --prefix="$top/build/root" --sysconfdir="$top/build/root/etc" \
-		--localstatedir="$top/build/root/var" CFLAGS="-O2 -g" >configure.log 2>&1 || { tail -30 configure.log; exit 1; }
+	"$top/configure" --enable-werror --prefix="$build/root" --sysconfdir="$build/root/etc" \
+		--localstatedir="$build/root/var" CFLAGS="-O2 -g" >configure.log 2>&1 || { tail -30 configure.log; exit 1; }
 	sed -n '/^  sluice /,$p' configure.log
 fi
 make -j"$(nproc)" >make.log 2>&1 || { grep -B2 -A5 -E 'error|Error' make.log | tail -60; exit 1; }
@@ -32,7 +33,7 @@ failed=$((failed + errors))
 echo "make check: $passed passed, $failed failed, $skipped skipped"
 
 cd "$top"
-export SLUICE_ROOT=$top/build/root
+export SLUICE_ROOT=$build/root
 build/venv/bin/python -m pytest -q -rs -p no:cacheprovider tests/e2e --junitxml=build/e2e.xml
 end=$?
 read -r e2e_passed e2e_failed e2e_skipped <<<"$(build/venv/bin/python - build/e2e.xml <<'P'

@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 uint64_t clock_mono_ns(void)
@@ -21,11 +22,25 @@ uint64_t clock_wall_ms(void)
 
 void clock_rfc3339(uint64_t wall_ms, char out[32])
 {
-	time_t seconds = (time_t) (wall_ms / 1000);
-	struct tm tm;
-	gmtime_r(&seconds, &tm);
-	size_t n = strftime(out, 32, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(out + n, 32 - n, ".%03uZ", (unsigned) (wall_ms % 1000));
+	/* Log lines of one second share all but the milliseconds. */
+	static __thread uint64_t last_second = UINT64_MAX;
+	static __thread char last[32];
+	uint64_t second = wall_ms / 1000;
+	if (second != last_second) {
+		time_t seconds = (time_t) second;
+		struct tm tm;
+		gmtime_r(&seconds, &tm);
+		strftime(last, sizeof last, "%Y-%m-%dT%H:%M:%S.000Z", &tm);
+		last_second = second;
+	}
+	memcpy(out, last, sizeof last);
+	unsigned ms = (unsigned) (wall_ms % 1000);
+	char *digits = strchr(out, '.');
+	if (!digits)
+		return;
+	digits[1] = (char) ('0' + ms / 100);
+	digits[2] = (char) ('0' + ms / 10 % 10);
+	digits[3] = (char) ('0' + ms % 10);
 }
 
 void clock_duration(uint64_t ms, char *out, size_t room)

@@ -235,3 +235,18 @@ const struct cli_list limits_list = {
 	.path = "/v1/limits", .id = "name", .columns = limits_columns,
 	.empty = "No limits hold here. Tiers have them: tier \"free\" { tokens = { 20000, per = \"minute\" } } in sluice.lua",
 };
+
+static const struct cli_column plugins_columns[] = {
+	{ "KIND", "kind", AS_TEXT, 0, NULL },
+	{ "NAME", "name", AS_TEXT, 0, NULL },
+	{ "VERSION", "version", AS_TEXT, 0, NULL },
+	{ "STATE", "state", AS_STATE, 0, NULL },
+	{ "ABI", "abi", AS_TEXT, 0, NULL },
+	{ "PATH", "path", AS_TEXT, COLUMN_CUT, NULL },
+	END
+};
+
+const struct cli_list plugins_list = {
+	.path = "/v1/plugins", .id = "name", .columns = plugins_columns,
+	.empty = "No plugins run. Those that are installed: sluicectl plugins list",
+};

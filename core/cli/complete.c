@@ -116,9 +116,10 @@ static void put_zsh(struct buf *out)
 	for (const struct cli_command *c = cli_commands; c->noun; c++) {
 		if (!first_of_noun(c))
 			continue;
-		buf_printf(out, "\t%s%s%s) (( CURRENT == 3 )) && compadd -- ", c->noun, c->alias ? "|" : "", c->alias ? c->alias : "");
+		buf_printf(out, "\t%s%s%s) compadd -- ", c->noun, c->alias ? "|" : "", c->alias ? c->alias : "");
 		put_verbs(out, c->noun);
-		put_option_words(out, c->options);
+		for (const struct cli_command *verb = c; verb->noun && strcmp(verb->noun, c->noun) == 0; verb++)
+			put_option_words(out, verb->options);
 		buf_puts(out, " ;;\n");
 	}
 	buf_puts(out, "\tesac\n\tcompadd --");

@@ -16,12 +16,14 @@ core_cli_libcli_a_SOURCES = \
 	core/cli/format.c core/cli/format.h \
 	core/cli/help.c \
 	core/cli/list.c \
+	core/cli/local.c \
 	core/cli/logs.c \
 	core/cli/man.c \
 	core/cli/output.c core/cli/output.h \
 	core/cli/parse.c \
 	core/cli/run.c \
 	core/cli/session.c core/cli/session.h \
+	core/cli/settings.c \
 	core/cli/show.c \
 	core/cli/sink.c core/cli/sink.h \
 	core/cli/status.c \
@@ -30,4 +32,25 @@ core_cli_libcli_a_SOURCES = \
 
 bin_PROGRAMS += sluicectl
 sluicectl_SOURCES = core/cli/main.c
-sluicectl_LDADD = core/cli/libcli.a core/http/libhttp.a core/base/libbase.a $(JANSSON_LIBS) $(CRYPTO_LIBS) $(XXHASH_LIBS) -lm
+cli_libs = core/cli/libcli.a core/policy/libpolicy.a core/conf/libconf.a core/quota/libquota.a core/sandbox/libsandbox.a \
+	core/plugin/libplugin.a core/http/libhttp.a core/base/libbase.a $(JANSSON_LIBS) $(LUA_LIBS) $(CRYPTO_LIBS) -ldl -lm
+sluicectl_LDADD = $(cli_libs)
+
+# Made from the table of commands by the program itself.
+nodist_man_MANS += docs/sluicectl.1
+bashcompletiondir = $(datadir)/bash-completion/completions
+nodist_bashcompletion_DATA = core/cli/completion/sluicectl
+zshcompletiondir = $(datadir)/zsh/vendor-completions
+nodist_zshcompletion_DATA = core/cli/completion/_sluicectl
+fishcompletiondir = $(datadir)/fish/vendor_completions.d
+nodist_fishcompletion_DATA = core/cli/completion/sluicectl.fish
+CLEANFILES += docs/sluicectl.1 $(nodist_bashcompletion_DATA) $(nodist_zshcompletion_DATA) $(nodist_fishcompletion_DATA)
+
+docs/sluicectl.1: sluicectl$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) docs && ./sluicectl$(EXEEXT) __man > $@.tmp && mv $@.tmp $@
+core/cli/completion/sluicectl: sluicectl$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && ./sluicectl$(EXEEXT) completion bash > $@.tmp && mv $@.tmp $@
+core/cli/completion/_sluicectl: sluicectl$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && ./sluicectl$(EXEEXT) completion zsh > $@.tmp && mv $@.tmp $@
+core/cli/completion/sluicectl.fish: sluicectl$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && ./sluicectl$(EXEEXT) completion fish > $@.tmp && mv $@.tmp $@

@@ -29,7 +29,7 @@ struct cli_list {
 };
 
 extern const struct cli_list devices_list, leases_list, models_list, replicas_list, tenants_list, keys_list,
-	limits_list;
+	limits_list, plugins_list;
 
 /* Writes an array of objects in the chosen format. `total` (may be NULL) is one more row, for tables only. */
 int output_list(struct cli *cli, const struct cli_list *list, const json_t *rows, const json_t *total);

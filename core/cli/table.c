@@ -7,8 +7,10 @@
 #define YES FLAG("yes", 'y', "do not ask")
 
 const struct cli_option cli_global_options[] = {
-	{ "socket", 0, OPTION_TEXT, "PATH", "SLUICE_URL, or " SLUICE_RUN_DIR "/control.sock", "where sluiced listens: /PATH, unix:/PATH or http://HOST:PORT", NULL, false },
-	{ "output", 'o', OPTION_TEXT, "FORMAT", "SLUICE_OUTPUT, or table", "table, wide, json, jsonl, csv, name or columns=A,B", NULL, false },
+	{ "socket", 0, OPTION_TEXT, "PATH", "SLUICE_URL, or " SLUICE_RUN_DIR "/control.sock",
+	  "where sluiced listens: /PATH, unix:/PATH or http://HOST:PORT", NULL, false },
+	{ "output", 'o', OPTION_TEXT, "FORMAT", "SLUICE_OUTPUT, or table",
+	  "table, wide, json, jsonl, csv, name or columns=A,B", NULL, false },
 	FLAG("json", 0, "the same as -o json"),
 	FLAG("no-header", 0, "tables and CSV without their first line"),
 	FLAG("utc", 0, "times in UTC instead of the local zone"),
@@ -85,7 +87,7 @@ static const struct cli_option keys_options[] = {
 };
 
 static const struct cli_option key_options[] = {
-	{ "tenant", 0, OPTION_TEXT, "TENANT", "your own", "who pays", NULL, false },
+	{ "tenant", 0, OPTION_TEXT, "TENANT", NULL, "who pays", NULL, false },
 	{ "user", 0, OPTION_TEXT, "USER", "you", "whose key it is", NULL, false },
 	{ "expires", 0, OPTION_DURATION, "TIME", "never", "it stops working after so long", NULL, false },
 	END_OPTIONS
@@ -104,6 +106,20 @@ static const struct cli_option usage_options[] = {
 static const struct cli_option limits_options[] = {
 	{ "tenant", 0, OPTION_TEXT, "TENANT", "your own", "that apply to this tenant", "tenant", false },
 	{ "key", 0, OPTION_TEXT, "KEY", NULL, "that apply to this key", "key", false },
+	END_OPTIONS
+};
+
+static const struct cli_option eval_options[] = {
+	{ "config", 0, OPTION_TEXT, "FILE", NULL, "decide here, with this sluice.lua, and ask no daemon", NULL, false },
+	{ "tenant", 0, OPTION_TEXT, "TENANT", "default", "who calls", NULL, false },
+	{ "tier", 0, OPTION_TEXT, "TIER", "the tenant's", "under which terms", NULL, false },
+	{ "key", 0, OPTION_TEXT, "KEY", NULL, "with which key", NULL, false },
+	{ "user", 0, OPTION_TEXT, "USER", NULL, "for whom", NULL, false },
+	{ "model", 0, OPTION_TEXT, "MODEL", NULL, "model that is asked for", NULL, false },
+	{ "door", 0, OPTION_TEXT, "DOOR", "chat", "chat, completions or embeddings", NULL, false },
+	{ "prompt-tokens", 0, OPTION_NUMBER, "N", "10", "length of the prompt", NULL, false },
+	{ "max-output", 0, OPTION_NUMBER, "N", "none", "the client's bound on the answer, tokens", NULL, false },
+	FLAG("stream", 0, "a streamed answer"),
 	END_OPTIONS
 };
 
@@ -131,6 +147,8 @@ const struct cli_command cli_commands[] = {
 	  .examples = "attach L1042\nattach --tail 20 train", .run = attach_run },
 	{ .noun = "logs", .alias = "log", .role = "owner", .args = "LEASE", .args_min = 1, .args_max = 1,
 	  .options = logs_options, .summary = "what a program has written",
+	  .text = "Its output to stdout, its errors to stderr: the last 256 KiB of each, or with -f all that is kept and "
+	          "then what comes.",
 	  .examples = "logs L1042\nlogs -f --tail 100 L1042\nlogs --source err L1042", .run = logs_run },
 	{ .noun = "release", .role = "owner", .args = "LEASE...", .args_min = 1, .args_max = CLI_ARGS_MAX,
 	  .options = release_options, .summary = "end leases, or cancel waiting ones",
@@ -200,8 +218,34 @@ const struct cli_command cli_commands[] = {
 	  .examples = "drain --yes", .run = drain_run },
 	{ .noun = "undrain", .role = "operator", .summary = "take requests again", .examples = "undrain",
 	  .run = undrain_run },
+	{ .noun = "config", .verb = "init", .summary = "a commented sluice.lua that says what runs without one",
+	  .examples = "config init > /etc/sluice/sluice.lua", .run = config_init_run },
+	{ .noun = "config", .verb = "check", .args = "[FILE]", .args_max = 1, .summary = "find what is wrong with a sluice.lua",
+	  .text = "Looks at the file, and all that it includes, here: no daemon is asked. Without FILE it is "
+	          SLUICE_CONF_DIR "/sluice.lua.",
+	  .examples = "config check ./sluice.lua", .run = config_check_run },
 	{ .noun = "config", .verb = "show", .role = "operator", .summary = "the running configuration, without secrets",
 	  .examples = "config show --json", .run = config_show_run },
+	{ .noun = "policy", .verb = "check", .args = "[FILE]", .args_max = 1, .summary = "find what is wrong with a policy",
+	  .text = "Undefined names, wrong fields, failing tests; here, without a daemon. Without FILE it is "
+	          SLUICE_CONF_DIR "/policy.lua.",
+	  .examples = "policy check ./policy.lua", .run = policy_check_run },
+	{ .noun = "policy", .verb = "test", .args = "[FILE]", .args_max = 1, .summary = "run the tests of a policy",
+	  .text = "Calls every test_* function of the file, here, without a daemon.",
+	  .examples = "policy test ./policy.lua", .run = policy_test_run },
+	{ .noun = "policy", .verb = "eval", .role = "operator", .options = eval_options,
+	  .summary = "one decision, and the line that made it",
+	  .examples = "policy eval --tenant physics --model llama-70b\n"
+	              "policy eval --config ./sluice.lua --tier free --model llama-70b --prompt-tokens 3000",
+	  .run = policy_eval_run },
+	LIST("plugins", "plugin", "operator", plugins_list, NULL, "plugins that run", "plugins"),
+	{ .noun = "plugins", .alias = "plugin", .verb = "list", .summary = "plugins that are installed here",
+	  .text = "Each file is looked at in a process of its own. SLUICE_PLUGIN_PATH names another folder.",
+	  .examples = "plugins list", .run = plugin_list_run },
+	{ .noun = "plugins", .alias = "plugin", .verb = "check", .args = "FILE", .args_min = 1, .args_max = 1,
+	  .summary = "would sluice load this file, and if not, why",
+	  .text = "Ends with 0, or with a code from 65 on that tells one reason from another; see sluice/plugin.h.",
+	  .examples = "plugins check ./fair2.so", .run = plugin_check_run },
 	{ .noun = "version", .summary = "the version", .examples = "version", .run = version_run },
 	{ .noun = "completion", .args = "bash|zsh|fish", .args_min = 1, .args_max = 1, .summary = "a shell's completion script",
 	  .examples = "completion bash > /etc/bash_completion.d/sluicectl", .run = completion_run },

@@ -9,6 +9,7 @@
 
 enum { SCAN_LINES = 400 };
 
+__attribute__((format(printf, 4, 0)))
 static void report(struct loader *l, struct conf_place place, const char *word, const char *format, va_list args)
 {
 	char text[1024];
@@ -258,9 +259,11 @@ static void read_strings(struct loader *l, lua_State *L, const struct conf_field
 	const char **list = arena_alloc(&l->conf->arena, (n + 1) * sizeof *list);
 	for (size_t i = 1; list && i <= n; i++) {
 		lua_rawgeti(L, -1, (lua_Integer) i);
-		const char *text = read_text(l, L, subject, field->name, true);
-		if (text)
+		const char *text = read_text(l, L, subject, field->name, field->type == FIELD_NAMES);
+		if (text && strlen(text) < SL_NAME_MAX)
 			list[used++] = text;
+		else if (text)
+			wrong(l, L, subject, field->name, "a list of texts of at most 63 bytes");
 		lua_pop(L, 1);
 	}
 	l->failed = l->failed || !list;
@@ -339,7 +342,8 @@ void read_field(struct loader *l, lua_State *L, const struct conf_field *field, 
 		else if (in_range(l, L, field, subject, lua_tonumber(L, -1)))
 			*(double *) at = lua_tonumber(L, -1);
 		break;
-	case FIELD_STRINGS: read_strings(l, L, field, subject, object); break;
+	case FIELD_NAMES:
+	case FIELD_TEXTS: read_strings(l, L, field, subject, object); break;
 	case FIELD_CUSTOM: field->read(l, L, subject, field->name, object); break;
 	default: read_number(l, L, field, subject, object);
 	}
@@ -355,8 +359,18 @@ static void unknown_field(struct loader *l, const char *block, const struct subj
 	        near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
+static const char *subject_text(const struct subject *subject, char *out, size_t room)
+{
+	if (subject->name)
+		snprintf(out, room, "%s \"%s\"", subject->kind, subject->name);
+	else
+		snprintf(out, room, "%s", subject->kind);
+	return out;
+}
+
 void read_block(struct loader *l, lua_State *L, const char *block, const struct subject *subject, void *object)
 {
+	char who[128];
 	if (lua_type(L, -1) != LUA_TTABLE) {
 		finding(l, subject->place, "%s takes a table: %s { ... }", subject->kind, subject->kind);
 		return;
@@ -364,24 +378,22 @@ void read_block(struct loader *l, lua_State *L, const char *block, const struct 
 	luaL_checkstack(L, 8, NULL);
 	lua_pushnil(L);
 	while (lua_next(L, -2)) {
-		const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
-		const struct conf_field *field = name ? field_find(block, name) : NULL;
-		if (!name)
-			finding(l, subject->place, "%s%s%s%s has a value without a field name: write field = value", subject->kind,
-			        subject->name ? " \"" : "", subject->name ? subject->name : "", subject->name ? "\"" : "");
-		else if (!field)
-			unknown_field(l, block, subject, name);
-		else
-			read_field(l, L, field, subject, object);
 		lua_pop(L, 1);
+		const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+		if (!name)
+			finding(l, subject->place, "%s has a value without a field name: write field = value",
+			        subject_text(subject, who, sizeof who));
+		else if (!field_find(block, name))
+			unknown_field(l, block, subject, name);
 	}
-	for (const struct conf_field *f = conf_fields; f->name; f++) {
-		if (!f->required || strcmp(f->block, block) != 0)
+	for (const struct conf_field *f = conf_fields; f->name; f++) { /* in this order, whatever the table's is */
+		if (strcmp(f->block, block) != 0)
 			continue;
 		lua_pushstring(L, f->name);
-		if (lua_rawget(L, -2) == LUA_TNIL)
-			finding(l, subject->place, "%s%s%s%s needs the field '%s'", subject->kind, subject->name ? " \"" : "",
-			        subject->name ? subject->name : "", subject->name ? "\"" : "", f->name);
+		if (lua_rawget(L, -2) != LUA_TNIL)
+			read_field(l, L, f, subject, object);
+		else if (f->required)
+			finding(l, subject->place, "%s needs the field '%s'", subject_text(subject, who, sizeof who), f->name);
 		lua_pop(L, 1);
 	}
 }

@@ -120,6 +120,12 @@ static void say_hello(const struct daemon *d)
 		        d->conf->state, door);
 }
 
+static void on_control_closed(void *arg)
+{
+	struct daemon *d = arg;
+	uv_stop(&d->loop);
+}
+
 static int serve(struct daemon *d)
 {
 	sl_error error = { 0 };
@@ -135,7 +141,10 @@ static int serve(struct daemon *d)
 	say_hello(d);
 	notify_systemd("READY=1");
 	uv_run(&d->loop, UV_RUN_DEFAULT);
-	control_close(d->control, CONTROL_GRACE_MS, NULL, NULL);
+	/* The control door ends last, so that people can watch the drain. */
+	control_close(d->control, CONTROL_GRACE_MS, on_control_closed, d);
+	d->control = NULL;
+	uv_run(&d->loop, UV_RUN_DEFAULT);
 	rooms_close(d);
 	plugins_close(d);
 	log_info("ended");

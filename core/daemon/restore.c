@@ -65,7 +65,7 @@ static void charge(const struct restoring *at, const char *tenant, const char *u
 	str_copy(who.tenant, sizeof who.tenant, str_of(tenant));
 	str_copy(who.user, sizeof who.user, str_of(user));
 	str_copy(who.key, sizeof who.key, str_of(key));
-	identity_tier(at->d->identity, who.tenant, who.tier);
+	identity_tier(at->d->identity, str_of(who.tenant), who.tier);
 	const struct conf_tier *tier = conf_tier(conf, str_of(who.tier));
 	if (!tier)
 		tier = conf_tier(conf, STR("default"));

@@ -165,13 +165,17 @@ static bool is_ready(void *arg)
 static json_t *gateway_json(void *arg)
 {
 	struct daemon *d = arg;
-	struct gateway_totals totals;
-	if (!d->gateway)
-		return json_object();
-	gateway_totals(d->gateway, &totals);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t) totals.requests, "errors", (json_int_t) totals.errors,
-	                 "active", (json_int_t) totals.active, "connections", (json_int_t) totals.connections, "held",
-	                 (json_int_t) totals.held);
+	struct gateway_totals totals = { 0 };
+	char door[300] = "none";
+	if (d->gateway)
+		gateway_totals(d->gateway, &totals);
+	if (d->conf->n_listen)
+		http_address_text(&d->conf->listen[0], door, sizeof door);
+	bool plain = d->conf->n_listen && d->conf->listen[0].any.sa_family != AF_UNIX;
+	return json_pack("{s:o, s:i, s:{s:I, s:I, s:I, s:I, s:I}}", "door", json_sprintf("%s%s", plain ? "http://" : "", door),
+	                 "workers", d->conf->workers, "requests", "total", (json_int_t) totals.requests, "errors",
+	                 (json_int_t) totals.errors, "active", (json_int_t) totals.active, "connections",
+	                 (json_int_t) totals.connections, "held", (json_int_t) totals.held);
 }
 
 static json_t *list_plugins(void *arg)
@@ -182,9 +186,9 @@ static json_t *list_plugins(void *arg)
 static int open_control(struct daemon *d, sl_error *error)
 {
 	struct control_options options = { .loop = &d->loop, .conf = d->conf, .pool = d->pool, .fleet = d->fleet, .route = d->route,
-		.identity = d->identity, .ledger = d->ledger, .quota = d->quota, .n_auth = d->n_auth, .reload = on_reload,
-		.drain = on_drain, .ready = is_ready, .gateway_status = gateway_json, .plugins = list_plugins, .arg = d };
-	memcpy(options.auth, d->auth, sizeof options.auth);
+		.identity = d->identity, .ledger = d->ledger, .quota = d->quota, .auth = d->auth, .n_auth = d->n_auth, .arg = d,
+		.callbacks = { .reload = on_reload, .drain = on_drain, .ready = is_ready, .gateway_status = gateway_json,
+			.plugins = list_plugins } };
 	d->control = control_open(&options, error);
 	return d->control ? SL_OK : error->code;
 }

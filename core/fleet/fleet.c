@@ -69,6 +69,8 @@ static size_t describe(struct fleet_model *model, struct fleet_unit units[FLEET_
 {
 	size_t n = 0;
 	for (struct replica *r = model->replicas; r && n < FLEET_UNITS_MAX; r = r->next, n++) {
+		/* One that was taken over has served before, and will again until its successor does. */
+		bool comes_back = r->adopted && r->state < FLEET_READY;
 		replicas[n] = r;
 		units[n] = (struct fleet_unit){
 			.state = r->state,
@@ -76,7 +78,8 @@ static size_t describe(struct fleet_model *model, struct fleet_unit units[FLEET_
 			.running = r->route ? atomic_load(&r->route->running) : 0,
 			.sick = r->sick,
 			/* A definition that cannot be worked out now (its engine file fails) replaces nothing. */
-			.outdated = model->declared && model->definition[0] && strcmp(r->definition, model->definition) != 0,
+			.outdated = model->declared && !comes_back && model->definition[0] &&
+			            strcmp(r->definition, model->definition) != 0,
 		};
 	}
 	return n;
@@ -322,7 +325,7 @@ struct fleet *fleet_open(const struct fleet_options *options, sl_error *error)
 	fleet->timer.data = fleet->last.data = fleet;
 	fleet_models_configure(fleet);
 	adopt(fleet);
-	fleet_listen_clean(fleet);
+	fleet_folder_clean(fleet);
 	fleet_look_in(fleet, 0);
 	return fleet;
 }

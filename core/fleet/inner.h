@@ -40,6 +40,7 @@ struct replica {
 	char listen[160];                 /* "unix:/path" or "127.0.0.1:port" */
 	struct http_address address;
 	bool confirmed;                   /* answered once already; over TCP that alone is not enough */
+	bool adopted;                     /* an earlier run of sluiced started it */
 	bool failed;                      /* its end was counted as a failure already */
 	bool gone;                        /* its lease has ended: freed by the next look */
 	char where[128];                  /* "node1/gpu0", of its lease */
@@ -133,8 +134,13 @@ void fleet_model_free(struct fleet_model *model);
 
 /* listen.c: where an engine listens */
 int fleet_listen_choose(struct fleet *fleet, bool unix_socket, char out[160], sl_error *error);
-/* Removes the socket files that no replica uses. */
-void fleet_listen_clean(struct fleet *fleet);
+
+/* note.c: how the next run of sluiced finds a replica */
+void fleet_note_write(struct fleet *fleet, const struct replica *replica);
+bool fleet_note_read(struct fleet *fleet, struct replica *replica);
+void fleet_note_remove(struct fleet *fleet, uint64_t lease);
+/* Removes sockets and notes that no replica uses. */
+void fleet_folder_clean(struct fleet *fleet);
 
 /* replica.c: the life of one */
 int replica_start(struct fleet *fleet, struct fleet_model *model, sl_error *error);

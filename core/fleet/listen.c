@@ -3,14 +3,11 @@
 #include "core/fleet/inner.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/error.h"
-#include "core/base/log.h"
 #include "core/base/str.h"
 
 static bool choose_socket(struct fleet *fleet, char out[160])
@@ -49,30 +46,4 @@ int fleet_listen_choose(struct fleet *fleet, bool unix_socket, char out[160], sl
 	if (unix_socket && choose_socket(fleet, out))
 		return SL_OK;
 	return choose_port(out, error);
-}
-
-static bool is_used(const struct fleet *fleet, const char *file)
-{
-	for (const struct fleet_model *model = fleet->models; model; model = model->next)
-		for (const struct replica *r = model->replicas; r; r = r->next) {
-			const char *slash = strrchr(r->listen, '/');
-			if (slash && strcmp(slash + 1, file) == 0)
-				return true;
-		}
-	return false;
-}
-
-void fleet_listen_clean(struct fleet *fleet)
-{
-	DIR *folder = opendir(fleet->folder);
-	if (!folder)
-		return;
-	for (struct dirent *entry; (entry = readdir(folder));) {
-		size_t len = strlen(entry->d_name);
-		if (len < 6 || strcmp(entry->d_name + len - 5, ".sock") != 0 || is_used(fleet, entry->d_name))
-			continue;
-		if (unlinkat(dirfd(folder), entry->d_name, 0) != 0)
-			log_warn("cannot remove the old socket %s/%s: %s", fleet->folder, entry->d_name, strerror(errno));
-	}
-	closedir(folder);
 }

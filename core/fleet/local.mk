@@ -7,5 +7,6 @@ core_fleet_libfleet_a_SOURCES = \
 	core/fleet/health.c \
 	core/fleet/listen.c \
 	core/fleet/models.c \
+	core/fleet/note.c \
 	core/fleet/replica.c \
 	core/fleet/views.c

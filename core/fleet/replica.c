@@ -12,10 +12,6 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 
-/* Of the lease's environment: how a later run of sluiced finds the engine, and what it was started as. */
-#define ENV_LISTEN "SLUICE_LISTEN"
-#define ENV_DEFINITION "SLUICE_DEFINITION"
-
 void replica_set_state(struct replica *replica, enum fleet_state state)
 {
 	replica->state = state;
@@ -59,7 +55,6 @@ void replica_fail(struct fleet *fleet, struct replica *replica, const char *why)
 
 static void on_ended(struct fleet *fleet, struct replica *replica, const json_t *lease)
 {
-	replica->watch = NULL; /* this was its last call */
 	replica_check_stop(replica);
 	if (replica->state == FLEET_STOPPING) {
 		log_info("replica %s is stopped", replica->name);
@@ -71,6 +66,7 @@ static void on_ended(struct fleet *fleet, struct replica *replica, const json_t 
 	leave_route(replica);
 	if (str_starts(str_of(replica->listen), STR("unix:")))
 		unlink(replica->listen + strlen("unix:"));
+	fleet_note_remove(fleet, replica->lease);
 	replica->gone = true;
 	fleet_look_in(fleet, 0);
 }
@@ -162,8 +158,7 @@ static int enter(struct fleet *fleet, struct replica *replica, int concurrency, 
 static int submit(struct fleet *fleet, struct replica *replica, const struct conf_model *conf, json_t *argv, json_t *env,
                   sl_error *error)
 {
-	json_object_set_new(env, ENV_LISTEN, json_string(replica->listen));
-	json_object_set_new(env, ENV_DEFINITION, json_string(replica->definition));
+	json_object_set_new(env, "SLUICE_LISTEN", json_string(replica->listen));
 	struct pool_request request = {
 		.name = replica->name,
 		.tenant = "",
@@ -215,6 +210,8 @@ int replica_start(struct fleet *fleet, struct fleet_model *model, sl_error *erro
 		code = conf_engine_command(fleet->conf, conf, name, listen, &argv, &env, error);
 	if (code == SL_OK)
 		code = submit(fleet, replica, conf, argv, env, error);
+	if (code == SL_OK)
+		fleet_note_write(fleet, replica);
 	json_decref(argv);
 	json_decref(env);
 	if (code == SL_OK && (code = enter(fleet, replica, model->concurrency, model->served_name, error)) != SL_OK)
@@ -271,42 +268,46 @@ static uint64_t lease_number(const json_t *lease)
 	return id[0] == 'L' && str_to_u64(str_of(id + 1), UINT64_MAX, &n) ? n : 0;
 }
 
+/* Its address is lost, or makes no sense: nobody can use it. */
+static bool refuse_adoption(struct fleet *fleet, struct replica *replica, const char *why)
+{
+	log_warn("replica %s (L%llu) of an earlier run cannot be taken over: %s. It is ended", replica->name,
+	         (unsigned long long) replica->lease, why);
+	pool_release(fleet->pool, replica->lease, STOP_NOTICE_MS, "could not be taken over after a restart", NULL);
+	replica_free(fleet, replica);
+	return false;
+}
+
 bool replica_adopt(struct fleet *fleet, const json_t *lease)
 {
 	const char *state = json_get_str(lease, "state", "");
 	const char *model_name = json_get_str(lease, "model", "");
 	const char *name = json_get_str(lease, "replica", json_get_str(lease, "name", ""));
-	const json_t *env = json_object_get(lease, "env");
-	const char *listen = json_get_str(env, ENV_LISTEN, "");
 	uint64_t number = lease_number(lease);
 	if (strcmp(json_get_str(lease, "holder", ""), "replica") != 0 || has_ended(state) || !model_name[0] || !number)
 		return false;
 	struct fleet_model *model = fleet_model_find(fleet, str_of(model_name));
 	if (!model && !(model = fleet_model_add(fleet, str_of(model_name))))
 		return false;
-	struct replica *replica = replica_new(model, name, listen);
+	struct replica *replica = replica_new(model, name, "");
 	if (!replica)
 		return false;
 	sl_error error = { 0 };
-	replica->lease = number;
-	str_copy(replica->definition, sizeof replica->definition, str_of(json_get_str(env, ENV_DEFINITION, "")));
 	unsigned n = number_of(name);
 	model->last_number = n > model->last_number ? n : model->last_number;
-	if (http_address_parse(str_of(listen), &replica->address, &error) != SL_OK) {
-		log_warn("replica %s (L%llu) of an earlier run cannot be reached (%s): it is ended", name, (unsigned long long) number,
-		         error.text);
-		pool_release(fleet->pool, number, STOP_NOTICE_MS, "cannot be reached after a restart", NULL);
-		replica_free(fleet, replica);
-		return false;
-	}
+	replica->lease = number;
+	replica->adopted = true;
 	replica->confirmed = true; /* its port was its own before the restart */
-	int concurrency = model->concurrency > 0 ? model->concurrency : 1;
-	const char *served = model->served_name[0] ? model->served_name : model->name;
-	if (enter(fleet, replica, concurrency, served, &error) != SL_OK) {
-		replica_free(fleet, replica);
-		return false;
-	}
-	if (replica->state == FLEET_LEASING && is_running(state)) {
+	if (!fleet_note_read(fleet, replica))
+		return refuse_adoption(fleet, replica, "its address is not known");
+	if (http_address_parse(str_of(replica->listen), &replica->address, &error) != SL_OK ||
+	    enter(fleet, replica, model->concurrency > 0 ? model->concurrency : 1,
+	          model->served_name[0] ? model->served_name : model->name, &error) != SL_OK)
+		return refuse_adoption(fleet, replica, error.text);
+	note_where(replica, lease);
+	if (strcmp(state, "releasing") == 0) {
+		replica_release(fleet, replica, "its end was under way before the restart");
+	} else if (is_running(state)) {
 		replica_set_state(replica, FLEET_STARTING);
 		replica_check_in(fleet, replica, 0);
 	}

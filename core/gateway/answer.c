@@ -40,20 +40,30 @@ const char *answer_reason(int status)
 static void put_go_duration(struct buf *out, uint64_t ms)
 {
 	uint64_t s = ms / 1000;
-	if (ms < 1000)
-		buf_printf(out, "%llums", (unsigned long long) ms);
-	else if (s < 60)
-		buf_printf(out, "%llus", (unsigned long long) s);
-	else if (s < 3600)
-		buf_printf(out, "%llum%llus", (unsigned long long) (s / 60), (unsigned long long) (s % 60));
-	else
-		buf_printf(out, "%lluh%llum%llus", (unsigned long long) (s / 3600), (unsigned long long) (s % 3600 / 60),
-		           (unsigned long long) (s % 60));
+	if (ms < 1000) {
+		buf_put_u64(out, ms);
+		buf_puts(out, "ms");
+		return;
+	}
+	if (s >= 3600) {
+		buf_put_u64(out, s / 3600);
+		buf_put(out, "h", 1);
+	}
+	if (s >= 60) {
+		buf_put_u64(out, s % 3600 / 60);
+		buf_put(out, "m", 1);
+	}
+	buf_put_u64(out, s % 60);
+	buf_put(out, "s", 1);
 }
 
+/* This runs for each request: no printf. */
 void answer_headers(struct request *r, struct buf *out)
 {
-	static const char *const units[2] = { "requests", "tokens" };
+	static const char *const names[2][3] = {
+		{ "x-ratelimit-limit-requests: ", "\r\nx-ratelimit-remaining-requests: ", "\r\nx-ratelimit-reset-requests: " },
+		{ "x-ratelimit-limit-tokens: ", "\r\nx-ratelimit-remaining-tokens: ", "\r\nx-ratelimit-reset-tokens: " },
+	};
 	buf_puts(out, "x-request-id: ");
 	buf_puts(out, r->id);
 	buf_put(out, "\r\n", 2);
@@ -64,8 +74,11 @@ void answer_headers(struct request *r, struct buf *out)
 		struct quota_now now = { .mono_ms = r->worker->now_ms, .wall_ms = r->started_ms };
 		quota_read(r->worker->gateway->options.quota, now, &r->shown[i], &state);
 		int64_t left = r->shown[i].amount - state.used - state.reserved;
-		buf_printf(out, "x-ratelimit-limit-%s: %lld\r\nx-ratelimit-remaining-%s: %lld\r\nx-ratelimit-reset-%s: ", units[i],
-		           (long long) r->shown[i].amount, units[i], (long long) (left > 0 ? left : 0), units[i]);
+		buf_puts(out, names[i][0]);
+		buf_put_i64(out, r->shown[i].amount);
+		buf_puts(out, names[i][1]);
+		buf_put_i64(out, left > 0 ? left : 0);
+		buf_puts(out, names[i][2]);
 		put_go_duration(out, state.resets_in_ms);
 		buf_put(out, "\r\n", 2);
 	}

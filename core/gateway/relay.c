@@ -8,7 +8,7 @@
 #include "core/gateway/worker.h"
 #include "core/http/sse.h"
 
-enum { TAIL = 4096, SEGMENTS = 64 };
+enum { TAIL = 4096, SEGMENTS = 64, CHUNK_SIZE_MAX = 20 };
 
 static const char done_event[] = "data: [DONE]\n\n";
 
@@ -35,6 +35,7 @@ static bool passes_header(const struct http_head *head, const struct http_header
 /* Status line and headers without framing and without the blank line. */
 static void start_head(struct request *r, const struct http_head *head, struct buf *out)
 {
+	buf_reserve(out, 1024); /* most heads: once */
 	buf_puts(out, "HTTP/1.1 ");
 	buf_put_u64(out, (uint64_t) head->status);
 	buf_put(out, " ", 1);
@@ -52,11 +53,26 @@ static void start_head(struct request *r, const struct http_head *head, struct b
 	answer_headers(r, out);
 }
 
+/* The line before a chunk's data; returns its length. */
+static size_t chunk_size(char out[CHUNK_SIZE_MAX], size_t n)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t len = 1;
+	for (size_t rest = n >> 4; rest; rest >>= 4)
+		len++;
+	for (size_t i = len; i > 0; i--, n >>= 4)
+		out[i - 1] = digits[n & 15];
+	memcpy(out + len, "\r\n", 2);
+	return len + 2;
+}
+
 static void frame(const struct request *r, struct buf *out, sl_str data)
 {
 	bool chunked = !r->client || !r->client->http10;
-	if (chunked)
-		buf_printf(out, "%zx\r\n", data.len);
+	if (chunked) {
+		char size[CHUNK_SIZE_MAX];
+		buf_put(out, size, chunk_size(size, data.len));
+	}
 	buf_put(out, data.ptr, data.len);
 	if (chunked)
 		buf_put(out, "\r\n", 2);
@@ -176,7 +192,7 @@ static void send_segments(struct request *r, struct segments *s)
 		size_t at = 0;
 		if (copy) {
 			if (chunked)
-				at = (size_t) sprintf(copy, "%zx\r\n", s->total);
+				at = chunk_size(copy, s->total);
 			for (unsigned i = 0; i < s->n; i++) {
 				memcpy(copy + at, s->part[i].ptr, s->part[i].len);
 				at += s->part[i].len;
@@ -289,9 +305,9 @@ static void pass(struct request *r, size_t n)
 {
 	if (n == 0)
 		return;
-	char head[24];
+	char head[CHUNK_SIZE_MAX];
 	if (r->passing_chunked)
-		send_copy(r, head, (size_t) snprintf(head, sizeof head, "%zx\r\n", n));
+		send_copy(r, head, chunk_size(head, n));
 	send_copy(r, r->tail.data, n);
 	if (r->passing_chunked)
 		send_copy(r, "\r\n", 2);

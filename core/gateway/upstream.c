@@ -2,7 +2,6 @@
 /* upstream.c - connections to engines: a pool of idle ones for each replica, what is sent, how answers are framed. */
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,7 +10,7 @@
 #include "core/base/str.h"
 #include "core/gateway/worker.h"
 
-enum { DRAIN_MS = 1000, INTERIM_MAX = 16 };
+enum { DRAIN_MS = 1000, INTERIM_MAX = 16, HEAD_ROOM = 2048 };
 
 static const struct socket_calls upstream_calls;
 
@@ -117,7 +116,13 @@ static const char *door_path(enum body_door door)
 	return door == BODY_CHAT ? "/v1/chat/completions" : door == BODY_COMPLETIONS ? "/v1/completions" : "/v1/embeddings";
 }
 
-static size_t write_head(const struct request *r, size_t body_len, char *out, size_t room)
+static char *put(char *at, const char *text)
+{
+	return stpcpy(at, text);
+}
+
+/* Writes the head to out, which has HEAD_ROOM; returns its length. Every part is bounded by its array. */
+static size_t write_head(const struct request *r, size_t body_len, char *out)
 {
 	const struct route_replica *replica = r->replica;
 	/* A base that ends in /v1 already is how OpenAI clients write it. */
@@ -125,13 +130,20 @@ static size_t write_head(const struct request *r, size_t body_len, char *out, si
 	size_t base_len = strlen(replica->address.base);
 	if (base_len >= 3 && strcmp(replica->address.base + base_len - 3, "/v1") == 0)
 		path += 3;
-	int n = snprintf(out, room,
-		"POST %s%s HTTP/1.1\r\nhost: %s\r\ncontent-type: application/json\r\naccept: */*\r\nuser-agent: sluice\r\n"
-		"x-request-id: %s\r\n%s%s%s%s%s%scontent-length: %zu\r\n\r\n",
-		replica->address.base, path, replica->address.host, r->id,
-		replica->key[0] ? "authorization: Bearer " : "", replica->key, replica->key[0] ? "\r\n" : "",
-		r->traceparent[0] ? "traceparent: " : "", r->traceparent, r->traceparent[0] ? "\r\n" : "", body_len);
-	return n > 0 && (size_t) n < room ? (size_t) n : 0;
+	char number[24], *digit = number + sizeof number - 1;
+	*digit = '\0';
+	do
+		*--digit = (char) ('0' + body_len % 10);
+	while (body_len /= 10);
+	char *at = put(put(put(put(out, "POST "), replica->address.base), path), " HTTP/1.1\r\nhost: ");
+	at = put(put(at, replica->address.host), "\r\ncontent-type: application/json\r\naccept: */*\r\nuser-agent: sluice\r\n");
+	at = put(put(at, "x-request-id: "), r->id);
+	if (replica->key[0])
+		at = put(put(at, "\r\nauthorization: Bearer "), replica->key);
+	if (r->traceparent[0])
+		at = put(put(at, "\r\ntraceparent: "), r->traceparent);
+	at = put(put(put(at, "\r\ncontent-length: "), digit), "\r\n\r\n");
+	return (size_t) (at - out);
 }
 
 static void send_body(struct upstream *u, const struct request *r, const struct edit *edits, unsigned n)
@@ -175,9 +187,10 @@ bool upstream_send(struct request *r, bool fresh)
 	struct upstream *u = fresh ? NULL : take_idle(w, r->replica->id);
 	if (!u && !(u = connect_to(w, r->replica)))
 		return false;
-	enum { HEAD_ROOM = 2048 };
+	_Static_assert(sizeof r->replica->address.base + sizeof r->replica->address.host + sizeof r->replica->key +
+	               sizeof r->id + sizeof r->traceparent + 256 < HEAD_ROOM, "a head fits");
 	char *head = worker_alloc(w, HEAD_ROOM);
-	size_t head_len = head ? write_head(r, body_len, head, HEAD_ROOM) : 0;
+	size_t head_len = head ? write_head(r, body_len, head) : 0;
 	if (!head_len) {
 		upstream_close(u);
 		return false;

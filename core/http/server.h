@@ -11,7 +11,11 @@
 
 struct http_server;
 
-/* One request and its answer. Lives until the answer has ended and on_close, if set, has been called. */
+/* One request and its answer. Lives until the answer has ended (http_respond or http_respond_end, to be called even
+ * when the client is gone, from on_close or later) and on_close, if set, has been called. After that, and after
+ * ending an answer outside of the handler when on_close is not set, it must not be touched. A client that only closes
+ * its own side (half-close) is still answered; on a Unix socket one that is gone is told apart at once, over TCP by
+ * the next write. */
 struct http_exchange {
 	const struct http_head *head;
 	sl_str body;        /* whole; bounded by the server's body_max */
@@ -29,21 +33,29 @@ struct http_server_options {
 	unsigned connections_max;  /* 0: 256; above it: 503 and close */
 	uint64_t head_timeout_ms;  /* 0: 10 s for head and body together */
 	uint64_t idle_timeout_ms;  /* 0: 60 s between requests */
-	size_t write_max;          /* 0: 4 MiB waiting in one connection's writes, after which it is cut */
+	size_t write_max;          /* 0: 4 MiB; more than that waiting for a slow client, and it is cut. One write alone
+	                            * may be larger. */
 };
 
 typedef void (*http_handler)(void *arg, struct http_exchange *x);
 
 /* Starts to listen; a Unix socket gets `mode`, and a stale file of it is replaced (one that somebody listens on is
- * an error). NULL on failure. */
+ * an error). NULL on failure; the loop must run once more then, to close what was opened. */
 struct http_server *http_server_open(uv_loop_t *loop, const struct http_address *address, unsigned mode,
                                      const struct http_server_options *options, http_handler handler, void *arg,
                                      sl_error *error);
+/* The TCP port that it listens on (that of the kernel's choice when the address had 0), 0 for a Unix socket. */
+unsigned http_server_port(const struct http_server *server);
 /* Stops listening, ends idle connections at once and busy ones after their answer or `grace_ms`; then `done`. */
 void http_server_close(struct http_server *server, uint64_t grace_ms, void (*done)(void *), void *arg);
 
+/* A header of the answer to come, before it begins. Copies. False: the value has a control character, or all of them
+ * are above 4 KiB. Content-Type, Content-Length, Transfer-Encoding and Connection are the server's. */
+bool http_respond_header(struct http_exchange *x, const char *name, sl_str value);
 /* A whole answer. Copies. */
 void http_respond(struct http_exchange *x, int status, const char *type, sl_str body);
+/* A whole answer {"error":{"message","type","param":null,"code"}}. */
+void http_respond_error(struct http_exchange *x, int status, const char *code, const char *message);
 /* An answer in pieces, each sent at once as a chunk. Copies. end() ends the exchange. chunk() returns false when
  * the client is gone or too slow (write_max); keep calling end() anyway. */
 void http_respond_begin(struct http_exchange *x, int status, const char *type);

@@ -57,6 +57,8 @@ void identity_touch(struct identity *id, const sl_identity *identity, uint64_t w
 json_t *identity_keys(struct identity *id, sl_str tenant, uint64_t wall_ms);
 json_t *identity_tenants(struct identity *id);
 bool identity_has_tenant(struct identity *id, sl_str tenant);
+/* Name of a tenant's tier; empty: no such tenant. */
+void identity_tier(struct identity *id, sl_str tenant, char out[SL_NAME_MAX]);
 /* Name of a tenant's default queue; empty: none. */
 bool identity_queue_allowed(struct identity *id, sl_str tenant, sl_str queue);
 void identity_default_queue(struct identity *id, sl_str tenant, char out[SL_NAME_MAX]);

@@ -269,3 +269,14 @@ void identity_default_queue(struct identity *id, sl_str tenant, char out[SL_NAME
 		str_copy(out, SL_NAME_MAX, str_of(terms->queues[0]));
 	pthread_rwlock_unlock(&id->lock);
 }
+
+void identity_tier(struct identity *id, sl_str tenant, char out[SL_NAME_MAX])
+{
+	out[0] = '\0';
+	pthread_rwlock_rdlock(&id->lock);
+	const struct tenant *t = tenant_find(id, tenant);
+	const struct terms *terms = t ? tenant_terms(t) : NULL;
+	if (terms)
+		str_copy(out, SL_NAME_MAX, str_of(terms->tier));
+	pthread_rwlock_unlock(&id->lock);
+}

@@ -19,9 +19,9 @@ void devices_free(struct devices *devices)
 
 struct device *devices_find(const struct devices *devices, sl_str id)
 {
-	for (size_t i = 0; i < devices->n; i++)
-		if (str_eq(id, str_of(devices->at[i].name)) || str_eq(id, str_of(devices->at[i].uuid)))
-			return &devices->at[i];
+	for (struct device *d = devices->at, *end = d ? d + devices->n : d; d != end; d++)
+		if (str_eq(id, str_of(d->name)) || str_eq(id, str_of(d->uuid)))
+			return d;
 	return NULL;
 }
 

@@ -61,5 +61,7 @@ int frame_send(struct frame_connection *connection, const json_t *message);
 size_t frame_queued(const struct frame_connection *connection);
 /* Ends it without a further callback, once what is queued was sent or the other side went. NULL is allowed. */
 void frame_close(struct frame_connection *connection);
+/* The same at once: what is queued is lost. */
+void frame_drop(struct frame_connection *connection);
 
 #endif

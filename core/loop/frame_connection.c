@@ -194,3 +194,9 @@ void frame_close(struct frame_connection *c)
 	else
 		c->lingers = true;
 }
+
+void frame_drop(struct frame_connection *c)
+{
+	if (c)
+		shut(c);
+}

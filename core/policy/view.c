@@ -19,13 +19,9 @@ enum { OWNER = 1, REQUEST_PROMPT = 2, REQUEST_TENANT = 3, REQUEST_TIER = 4, TIER
 /* The number of the field that is asked for. Upvalue 1: name -> number; upvalue 2: what this is. */
 static lua_Integer field_number(lua_State *L)
 {
-	lua_settop(L, 2);
 	lua_pushvalue(L, 2);
-	if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER) {
-		lua_Integer number = lua_tointeger(L, -1);
-		lua_settop(L, 2);
-		return number;
-	}
+	if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER)
+		return lua_tointeger(L, 3);
 	const char *names[32];
 	size_t n = 0;
 	const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
@@ -119,12 +115,8 @@ static int tier_allows(lua_State *L)
 {
 	if (!policy_to_view(L, 1, kind_tier))
 		return luaL_error(L, "write req.tier:allows(name), with a colon");
-	const struct conf_tier *tier = request_of(L)->tier;
-	const char *name = luaL_checkstring(L, 2);
-	bool allowed = !tier->models;
-	for (size_t i = 0; i < tier->n_models; i++)
-		allowed = allowed || strcmp(tier->models[i], name) == 0;
-	lua_pushboolean(L, allowed);
+	const struct policy_request *r = request_of(L);
+	lua_pushboolean(L, policy_tier_allows(r->tier, r->model, luaL_checkstring(L, 2)));
 	return 1;
 }
 

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <sys/types.h>
 #include <uv.h>
 #include <sluice/scheduler.h>
 
@@ -23,12 +24,19 @@ struct pool_options {
 	void *scheduler_self;
 	const char *agent_program;  /* started when conf->start_agent and none answers; NULL: never */
 	unsigned leases_max;        /* open leases, 0: 100,000 */
+	const json_t *devices;      /* what the store has of devices: object, key "device/UUID" -> object; NULL: nothing.
+	                               Borrowed until pool_open returns. The pool writes them as SL_RECORD_OBJECT */
 };
 
 /* Connects to the agent (starting it where asked), and goes on trying when it is away. Open leases of an earlier
  * run, given as the JSON of store->lease_scan in `open_leases` (array of objects, may be NULL, borrowed), are
  * matched with what the agent's `list` says: running ones go on, ended ones are settled. */
 struct pool *pool_open(const struct pool_options *options, const json_t *open_leases, uint64_t last_number, sl_error *error);
+/* Makes sure that an agent answers at conf->agent: where none does and conf->start_agent says so, starts `program`
+ * in a session of its own, with its log in conf->state/agent.log, its configuration in conf->state/agent.json and
+ * `allow_uid` let in, and waits up to 5 s for it. It outlives us. Blocking; before threads, before privileges are
+ * dropped. SL_OK also when conf->start_agent is false. */
+int pool_start_agent(const struct conf *conf, const char *program, uid_t allow_uid, sl_error *error);
 void pool_configure(struct pool *pool, struct conf *conf);
 /* Stops watching; jobs and agents live on. */
 void pool_close(struct pool *pool);
@@ -63,7 +71,10 @@ int pool_stdin(struct pool *pool, uint64_t number, sl_str data, bool eof, void (
 int pool_drain_device(struct pool *pool, const char *device, bool drain, const char *reason, sl_error *error);
 
 /* Watching a lease: changes of state, and output when `logs`. Output is bounded by the agent's ring: `from` tells
- * of gaps. end is set on the last call, when the lease has ended and its output was handed over. */
+ * of gaps. The first event comes later, never from within pool_watch, with the state that is durable by then: a lease
+ * that has just been submitted cannot be lost once it has come. end is set on the last call, when the lease has ended
+ * and its output was handed over; pool_unwatch is due after that too, and is allowed from within event(). Offsets: -1
+ * from now, -N the last N bytes. A lease that the pool does not know gives NULL. */
 struct pool_event {
 	const json_t *lease;       /* the lease as in docs/internals/control-api.md; NULL in log events */
 	const char *log;           /* "out", "err", NULL */
@@ -85,7 +96,8 @@ json_t *pool_lease(struct pool *pool, uint64_t number);
 json_t *pool_leases(struct pool *pool);
 json_t *pool_devices(struct pool *pool);
 json_t *pool_agents(struct pool *pool);
-/* The open lease of that name (unique), "L1042" or "1042"; 0: none. */
+/* "L1042" or "1042" of one that pool_lease knows; or the open lease of that name, else of that prefix of a name, when
+ * there is exactly one; or, when none is open, the latest of that name that ended lately. 0: none. */
 uint64_t pool_find(struct pool *pool, sl_str id);
 
 struct pool_totals {

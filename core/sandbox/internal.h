@@ -17,7 +17,8 @@ struct sandbox {
 	uint64_t instructions; /* budget of a call */
 	int64_t left;          /* of the running call */
 	uint64_t started_ns;   /* first look at the clock in the running call, 0: not yet */
-	int depth;             /* of sandbox_call */
+	int depth;             /* 1 inside sandbox_call */
+	int armed_step, armed_mask; /* of the hook */
 	bool tripped;          /* the running call has used up its budget */
 	bool exhausted;        /* ... or its memory */
 	bool locked;           /* globals cannot be set any more */

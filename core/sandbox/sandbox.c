@@ -22,6 +22,7 @@ enum {
 	INSTRUCTIONS_DEFAULT = 1000000,
 	CHARGED_BLOCK = 4096, /* blocks from this size on cost ... */
 	CHARGE_BYTES = 64,    /* ... an instruction for so many bytes */
+	HANDLER = 1,          /* stack index of the message handler */
 	PLACE_LEVELS = 16,
 	TRACEBACK_LEVELS = 20
 };
@@ -91,7 +92,12 @@ static void on_return(struct sandbox *s, lua_Debug *ar)
 
 static void arm(struct sandbox *s, int step)
 {
-	lua_sethook(s->L, on_count, LUA_MASKCOUNT | (s->traced ? LUA_MASKRET : 0), step);
+	int mask = LUA_MASKCOUNT | (s->traced ? LUA_MASKRET : 0);
+	if (s->armed_step == step && s->armed_mask == mask)
+		return; /* the count goes on from the call before: a budget is exact to HOOK_STEP instructions */
+	lua_sethook(s->L, on_count, mask, step);
+	s->armed_step = step;
+	s->armed_mask = mask;
 }
 
 void sandbox_trip(struct sandbox *s)
@@ -143,6 +149,22 @@ void sandbox_charge(lua_State *L, uint64_t units)
 	raise_tripped(L);
 }
 
+/* Writes the frames of a failed call into C memory: the state may have none left. The value stays as it is. */
+static int on_error(lua_State *L)
+{
+	struct sandbox *s = sandbox_of(L);
+	lua_Debug ar;
+	for (int level = 1; level < TRACEBACK_LEVELS && lua_getstack(L, level, &ar); level++) {
+		lua_getinfo(L, "Sln", &ar);
+		if (ar.currentline <= 0)
+			continue;
+		buf_printf(&s->traceback, "%s%s:%d", s->traceback.len ? "\n" : "", ar.short_src, ar.currentline);
+		if (ar.name)
+			buf_printf(&s->traceback, " in function '%s'", ar.name);
+	}
+	return 1;
+}
+
 struct sandbox *sandbox_open(const struct sandbox_limits *limits)
 {
 	struct sandbox *s = calloc(1, sizeof *s);
@@ -158,6 +180,7 @@ struct sandbox *sandbox_open(const struct sandbox_limits *limits)
 		return NULL;
 	}
 	memcpy(lua_getextraspace(s->L), &s, sizeof s);
+	lua_pushcfunction(s->L, on_error); /* stays at the bottom of the stack, as HANDLER */
 	if (sandbox_setup(s, sandbox_library, NULL, NULL) != SL_OK) {
 		sandbox_close(s);
 		return NULL;
@@ -215,22 +238,6 @@ const char *sandbox_traceback(const struct sandbox *s)
 	return s->traceback.len ? s->traceback.data : "";
 }
 
-/* Writes the frames of a failed call into C memory: the state may have none left. The value stays as it is. */
-static int on_error(lua_State *L)
-{
-	struct sandbox *s = sandbox_of(L);
-	lua_Debug ar;
-	for (int level = 1; level < TRACEBACK_LEVELS && lua_getstack(L, level, &ar); level++) {
-		lua_getinfo(L, "Sln", &ar);
-		if (ar.currentline <= 0)
-			continue;
-		buf_printf(&s->traceback, "%s%s:%d", s->traceback.len ? "\n" : "", ar.short_src, ar.currentline);
-		if (ar.name)
-			buf_printf(&s->traceback, " in function '%s'", ar.name);
-	}
-	return 1;
-}
-
 /* Turns the error value on top of the stack into a sentence. Does not allocate in the state. */
 static int explain(struct sandbox *s, int status, sl_error *error)
 {
@@ -267,25 +274,22 @@ static void begin(struct sandbox *s)
 int sandbox_call(struct sandbox *s, int arguments, int results, sl_error *error)
 {
 	lua_State *L = s->L;
-	int base = lua_gettop(L) - arguments;
-	if (s->depth == 0)
-		begin(s);
-	if (!lua_checkstack(L, results + 4)) {
-		lua_settop(L, base - 1);
-		return error_set(error, SL_ELIMIT, "no stack left for a call into Lua");
+	if (s->depth) {
+		lua_pop(L, arguments + 1);
+		return error_set(error, SL_EINVAL, "a call into Lua from inside a call");
 	}
-	lua_pushcfunction(L, on_error);
-	lua_insert(L, base);
+	begin(s);
 	s->depth++;
-	int status = lua_pcall(L, arguments, results, base);
+	int status = lua_pcall(L, arguments, results, HANDLER);
 	s->depth--;
-	lua_remove(L, base);
 	if (status == LUA_OK && !s->tripped)
 		return SL_OK;
-	if (status == LUA_OK)
-		lua_pushnil(L); /* the budget ended in the last instructions: results of a tripped call are not used */
+	if (status == LUA_OK) {
+		lua_pop(L, results);
+		lua_pushnil(L); /* the budget ended with the last instruction: what such a call returned is not used */
+	}
 	int code = explain(s, status, error);
-	lua_settop(L, base - 1);
+	lua_pop(L, 1);
 	return code;
 }
 

@@ -57,7 +57,7 @@ workers(1)
 durability "{durability}"
 limits {{ connections = 20000 }}
 tier "bench" {{ requests = {{ 1000000000, per = "minute" }}, tokens = {{ 100000000000, per = "minute" }}, concurrency = 100000,
-  cost = {{ 1000000000, per = "month" }} }}
+  cost = {{ 1000000, per = "month" }} }}
 tenant "bench" {{ tier = "bench" }}
 model "m" {{ engine = "openai", endpoints = {{ {{ url = "{url}", concurrency = 100000 }} }}, concurrency = 100000,
   price = {{ input = "0.10", cached = "0.02", output = "0.40" }} }}

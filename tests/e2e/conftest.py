@@ -2,6 +2,7 @@
 import os
 import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -38,14 +39,16 @@ def site(engine):
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
+def tiny():
     """A tiny real model."""
     import subprocess
-    path = str(tmp_path_factory.mktemp("model") / "tiny.gguf")
-    os.chmod(os.path.dirname(path), 0o755)
+    folder = tempfile.mkdtemp(prefix="sluice-test-model-")
+    os.chmod(folder, 0o755)
+    path = os.path.join(folder, "tiny.gguf")
     subprocess.run([sys.executable, os.path.join(TOP, "examples", "quickstart", "tiny_model.py"), path], check=True)
     os.chmod(path, 0o644)
-    return path
+    yield path
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def node_modules(name):

@@ -99,7 +99,7 @@ def test_49_no_usage_is_counted_by_us(site):
     n = len(site.usage_rows())
     assert say(site, "n=4 usage=none", stream=True)[0] == 200
     row = settle(site, n)
-    assert row["estimated"] is True and row["output_tokens"] >= 4 and row["input_tokens"] > 0
+    assert "estimated" in row["flags"] and row["output_tokens"] >= 4 and row["input_tokens"] > 0
     assert say(site, "n=4 usage=negative")[0] == 200
     row = settle(site, n + 1)
     assert row["input_tokens"] >= 0 and row["output_tokens"] >= 0
@@ -138,7 +138,7 @@ def test_large_answer_passes(site):
 
 def test_client_gone_stops_the_engine(site, engine):
     import http.client
-    n = len(site.usage_rows())
+    n, busy = len(site.usage_rows()), engine.open
     c = http.client.HTTPConnection("127.0.0.1", site.port)
     c.request("POST", "/v1/chat/completions", json.dumps({"model": "m", "stream": True, "max_tokens": 500, "messages": [
         {"role": "user", "content": "n=500 gap=0.02"}]}), {"authorization": "Bearer " + site.secret, "content-type": "application/json"})
@@ -149,7 +149,7 @@ def test_client_gone_stops_the_engine(site, engine):
     row = settle(site, n)
     assert "client_closed" in json.dumps(row) and 1 <= row["output_tokens"] < 400
     time.sleep(0.3)
-    assert engine.open == 0
+    assert engine.open == busy
 
 
 def test_22_client_gone_before_the_answer(site, engine):

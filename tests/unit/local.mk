@@ -11,5 +11,13 @@ include tests/unit/fleet/local.mk
 include tests/unit/route/local.mk
 include tests/unit/http/local.mk
 include tests/unit/gateway/local.mk
+include tests/unit/cli/local.mk
 include tests/unit/agent/local.mk
+include tests/unit/sandbox/local.mk
+include tests/unit/conf/local.mk
+include tests/unit/policy/local.mk
+include tests/unit/lease/local.mk
+include tests/unit/pool/local.mk
+include tests/unit/plugin/local.mk
 endif
+include tests/abi/local.mk

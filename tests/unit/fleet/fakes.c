@@ -155,10 +155,9 @@ void http_client_cancel(struct http_client_request *request)
 
 static json_t *lease_json(const struct fake_lease *l, int exit_code, int signal)
 {
-	return json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:[s], s:{s:s, s:s}}", "lease",
+	return json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:[s]}", "lease",
 	                 json_sprintf("L%llu", (unsigned long long) l->number), "name", l->name, "holder", "replica", "model", l->model,
-	                 "replica", l->name, "state", l->state, "exit_code", exit_code, "signal", signal, "where", "node1/gpu0", "env",
-	                 "SLUICE_LISTEN", l->listen, "SLUICE_DEFINITION", l->definition);
+	                 "replica", l->name, "state", l->state, "exit_code", exit_code, "signal", signal, "where", "node1/gpu0");
 }
 
 static void tell(struct fake_lease *lease, int exit_code, int signal, bool end)
@@ -168,12 +167,8 @@ static void tell(struct fake_lease *lease, int exit_code, int signal, bool end)
 		return;
 	json_t *json = lease_json(lease, exit_code, signal);
 	struct pool_event event = { .lease = json, .end = end };
-	if (end)
-		lease->watch = NULL;
 	watch->event(watch->arg, &event);
 	json_decref(json);
-	if (end)
-		free(watch);
 }
 
 void fake_run(struct fake_lease *lease)
@@ -207,7 +202,6 @@ int pool_submit(struct pool *pool, const struct pool_request *request, uint64_t 
 	snprintf(l->name, sizeof l->name, "%s", request->name);
 	snprintf(l->model, sizeof l->model, "%s", request->model);
 	snprintf(l->listen, sizeof l->listen, "%s", json_get_str(request->env, "SLUICE_LISTEN", ""));
-	snprintf(l->definition, sizeof l->definition, "%s", json_get_str(request->env, "SLUICE_DEFINITION", ""));
 	strcpy(l->state, "queued");
 	return SL_OK;
 }
@@ -258,7 +252,8 @@ struct pool_watch *pool_watch(struct pool *pool, uint64_t number, bool logs, int
 
 void pool_unwatch(struct pool_watch *watch)
 {
-	watch->lease->watch = NULL;
+	if (watch->lease->watch == watch)
+		watch->lease->watch = NULL;
 	free(watch);
 }
 

@@ -9,7 +9,7 @@ enum { FAKE_LEASES = 32 };
 
 struct fake_lease {
 	uint64_t number;
-	char name[64], model[64], listen[160], definition[32], state[16];
+	char name[64], model[64], listen[160], state[16];
 	bool released, ended;
 	struct pool_watch *watch;
 };
@@ -27,7 +27,6 @@ struct fakes {
 	bool submit_fails;
 	bool leases_run;          /* a lease runs at once; else the test says when */
 	const char *log;          /* what pool_logs gives, NULL: an error */
-	bool logs_at_once;
 	json_t *adopt;            /* what pool_leases gives */
 	/* Seen by tests. */
 	struct fake_lease leases[FAKE_LEASES];

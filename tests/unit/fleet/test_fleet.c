@@ -343,57 +343,103 @@ Test(fleet, sick_replica_is_replaced)
 	RUN_UNTIL(strcmp(state_of_model(), "ready") == 0);
 }
 
+/* A lease as the pool has it after a restart, and the note that an earlier run has left; listen NULL: none. */
 static json_t *old_lease(const char *model, const char *name, const char *state, const char *listen, const char *definition)
 {
+	char path[128];
 	struct fake_lease *l = &fake.leases[fake.n_leases++];
 	*l = (struct fake_lease){ .number = 1000 + fake.n_leases };
 	strcpy(l->name, name);
 	strcpy(l->model, model);
 	strcpy(l->state, state);
-	strcpy(l->listen, listen);
-	return json_pack("{s:o, s:s, s:s, s:s, s:s, s:{s:s, s:s}}", "lease", json_sprintf("L%llu", (unsigned long long) l->number), "name",
-	                 name, "holder", "replica", "model", model, "state", state, "env", "SLUICE_LISTEN", listen,
-	                 "SLUICE_DEFINITION", definition);
+	snprintf(path, sizeof path, "%s/L%llu.replica", folder, (unsigned long long) l->number);
+	FILE *note = listen ? fopen(path, "w") : NULL;
+	if (note) {
+		strcpy(l->listen, listen);
+		fprintf(note, "%s\n%s\n", listen, definition);
+		fclose(note);
+	}
+	return json_pack("{s:o, s:s, s:s, s:s, s:s, s:s}", "lease", json_sprintf("L%llu", (unsigned long long) l->number), "name", name,
+	                 "replica", name, "holder", "replica", "model", model, "state", state);
+}
+
+static bool exists(const char *file)
+{
+	char path[256];
+	struct stat st;
+	snprintf(path, sizeof path, "%s/%s", folder, file);
+	return stat(path, &st) == 0;
+}
+
+static void touch(const char *file)
+{
+	char path[256];
+	snprintf(path, sizeof path, "%s/%s", folder, file);
+	FILE *made = fopen(path, "w");
+	cr_assert(made, "%s", path);
+	fclose(made);
+}
+
+static void read_definition(char out[32])
+{
+	char path[128], listen[200];
+	snprintf(path, sizeof path, "%s/L1001.replica", folder);
+	FILE *note = fopen(path, "r");
+	cr_assert(note);
+	cr_assert_eq(fscanf(note, "%199s %31s", listen, out), 2);
+	fclose(note);
 }
 
 Test(fleet, replicas_of_an_earlier_run_are_adopted)
 {
-	char definition[32], kept[160], stale[160];
+	char definition[32], listen[170];
 	fake.wanted_by_waiting = false;
 	fake.wanted = 1;
 	open_fleet();
 	RUN_UNTIL(fake.n_leases == 1);
-	strcpy(definition, fake.leases[0].definition);
+	read_definition(definition);
 	cr_assert_eq(strlen(definition), 16);
 	fleet_close(fleet);
 	uv_run(&loop, UV_RUN_DEFAULT);
 
 	fake.n_leases = 0;
-	snprintf(kept, sizeof kept, "%s/r7.sock", folder);
-	snprintf(stale, sizeof stale, "%s/r8.sock", folder);
-	fclose(fopen(kept, "w"));
-	fclose(fopen(stale, "w"));
-	char listen[170];
-	snprintf(listen, sizeof listen, "unix:%s", kept);
+	touch("r7.sock");
+	touch("r8.sock");
+	touch("L77.replica");
+	touch("other");
+	snprintf(listen, sizeof listen, "unix:%s/r7.sock", folder);
 	fake.adopt = json_array();
 	json_array_append_new(fake.adopt, old_lease("tiny", "tiny/r41", "running", listen, definition));
 	json_array_append_new(fake.adopt, old_lease("tiny", "tiny/r39", "ended", listen, definition));
 	json_array_append_new(fake.adopt, old_lease("gone", "gone/r1", "running", "127.0.0.1:9", definition));
-	json_array_append_new(fake.adopt, old_lease("tiny", "tiny/r40", "running", "", definition));
+	json_array_append_new(fake.adopt, old_lease("tiny", "tiny/r40", "running", NULL, definition));
+	json_array_append_new(fake.adopt, old_lease("tiny", "tiny/r38", "running", "", definition));
 	open_fleet();
 	RUN_UNTIL(strcmp(state_of_model(), "ready") == 0);
 	expect_replica(0, "tiny/r41", "ready");
 	cr_expect_not(fake.leases[0].released);
-	cr_expect(fake.leases[3].released, "one that cannot be reached is ended");
+	cr_expect(fake.leases[3].released, "one whose address is lost is ended");
+	cr_expect(fake.leases[4].released, "one whose address makes no sense, too");
 	RUN_UNTIL(fake.leases[2].released);
-	struct stat st;
-	cr_expect_eq(stat(kept, &st), 0, "its socket stays");
-	cr_expect_neq(stat(stale, &st), 0, "what nobody uses goes");
-	cr_expect_eq(fake.n_leases, 4, "nothing new was started");
+	cr_expect(exists("r7.sock") && exists("L1001.replica") && exists("other"), "what is in use or not ours stays");
+	cr_expect_not(exists("r8.sock") || exists("L77.replica") || exists("L1002.replica"), "what nobody uses goes");
+	cr_expect_eq(fake.n_leases, 5, "nothing new was started");
 	fake_end(&fake.leases[2], 0, 0);
 	fake_end(&fake.leases[0], 1, 0);
-	RUN_UNTIL(fake.n_leases == 5);
-	cr_expect_str_eq(fake.leases[4].name, "tiny/r42", "numbers go on");
+	cr_expect_not(exists("r7.sock") || exists("L1001.replica"), "gone with its replica");
+	RUN_UNTIL(fake.n_leases == 6);
+	cr_expect_str_eq(fake.leases[5].name, "tiny/r42", "numbers go on");
+}
+
+Test(fleet, adopted_replica_of_another_definition_is_replaced)
+{
+	fake.wanted_by_waiting = false;
+	fake.wanted = 1;
+	fake.adopt = json_array();
+	json_array_append_new(fake.adopt, old_lease("tiny", "tiny/r1", "running", "127.0.0.1:9", "0123456789abcdef"));
+	open_fleet();
+	RUN_UNTIL(fake.leases[0].released);
+	expect_replica(1, "tiny/r2", "ready");
 }
 
 Test(fleet, changed_definition_replaces_one_by_one)

@@ -21,7 +21,7 @@ static bool accepts(sl_str value, size_t pad)
 	for (size_t i = 0; i < pad; i++)
 		buf_puts(&text, "p");
 	buf_puts(&text, "\",");
-	buf_puts(&text, HEAD + 1);
+	buf_puts(&text, &HEAD[1]);
 	buf_put(&text, value.ptr, value.len);
 	buf_puts(&text, "}");
 	size_t len = text.len;

@@ -13,7 +13,7 @@ static const char *const streams[] = {
 	"data: a\n\r\ndata: b\r\n\n",
 	"data: a\r\n\rdata: b\n\rdata: c\n\n",
 	": ping\n\n\n\r\n\rdata: a\n\n",
-	"\xef\xbb\xbf" "data: a\n\n",
+	"\357\273\277data: a\n\n",
 	"event: x\ndata: {\ndata: }\nid: 4\n\n:c\n\n",
 	"data\n\ndata:\n\n",
 	"data: \xe4\xb8\xad\xe6\x96\x87 and a long line that is not over after sixteen bytes\n\n",
@@ -100,7 +100,7 @@ Test(sse, what_events_carry)
 		{ "event: error\ndata: {}\n\n", "{}", "error" },
 		{ "data: {}\nevent:a\nevent: b\n\n", "{}", "b" },
 		{ "database: x\nData: y\n data: z\n\n", NULL, NULL },
-		{ "\xef\xbb\xbf" "data: a\n\n", "a", NULL },
+		{ "\357\273\277data: a\n\n", "a", NULL },
 		{ "events: a\nevent\n\n", NULL, "" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

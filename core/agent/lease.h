@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lease.h - a lease in the agent: a program on devices, from its start until it is forgotten. */
+#ifndef CORE_AGENT_LEASE_H
+#define CORE_AGENT_LEASE_H
+
+#include "core/agent/agent.h"
+
+enum lease_state {
+	LEASE_STARTING,  /* devices are being prepared, the supervisor is being started */
+	LEASE_RUNNING,
+	LEASE_STOPPING,  /* TERM was sent, or the program has ended and others of its tree have not */
+	LEASE_RELEASING, /* nothing is left of the tree; the backend has the devices */
+	LEASE_ENDED
+};
+
+/* A watched pidfd. */
+struct lease_watch {
+	int fd; /* -1: none */
+	uv_poll_t poll;
+	bool open;
+};
+
+struct lease {
+	struct agent *agent;
+	struct lease *next;
+	char folder[PATH_MAX];
+	enum lease_state state;
+	struct tree tree; /* .lease is the name */
+	json_t *devices;
+	unsigned uid, gid;
+	bool with_stdin, stdin_open;
+	uint64_t log_bytes, limit_ms, notice_ms;
+	uint64_t started_ms, started_boot_ms; /* Unix time; since boot */
+	/* The end */
+	uint64_t kill_at_ms, killed_ms; /* since boot; 0: not yet */
+	bool stop_asked;
+	uint64_t ended_ms;
+	int exit_code, signal;
+	char reason[SL_ERROR_TEXT];
+	uint64_t memory_peak;
+	bool oom;
+	json_t *faulty;
+	/* At work */
+	struct log_file out, err;
+	struct lease_watch supervisor_watch, job_watch;
+	uv_timer_t timer;
+	struct reply start_reply;
+	struct frame_connection *report; /* to the supervisor until it has reported */
+	json_t *spec;                    /* of the program while starting */
+	int lock;                        /* lock file while starting, -1 afterwards */
+	size_t backends_left;            /* to prepare */
+	int stdin_fd;
+	struct buf stdin_rest;
+	uv_poll_t stdin_poll;
+	bool stdin_poll_open, stdin_eof;
+	unsigned handles; /* libuv handles that are open */
+	bool gone;        /* free when the last handle has closed */
+};
+
+/* lease.c: the table, and what a lease looks like to the outside. */
+struct lease *lease_find(const struct agent *a, const char *name);
+/* The lease that has the device (a JSON string) and has not ended, NULL: none. */
+const struct lease *lease_using(const struct agent *a, const json_t *uuid);
+bool lease_name_ok(const char *name);
+/* A new entry in state LEASE_STARTING. NULL: out of memory. */
+struct lease *lease_new(struct agent *a, const char *name);
+json_t *lease_json(const struct lease *l);
+/* Out of the table; the struct goes when its handles have closed. Files stay. */
+void lease_drop(struct lease *l);
+/* Ended only: record, logs and entry go. */
+int lease_forget(struct lease *l, sl_error *error);
+
+/* lease_state.c: what a later agent needs to know. */
+int lease_save(const struct lease *l, sl_error *error);
+/* Finds the leases of an earlier agent and goes on with them. */
+void lease_adopt_all(struct agent *a);
+
+/* launch.c: from the request to the running program. Answers by itself. */
+void lease_start(struct agent *a, struct reply reply, const json_t *request);
+
+/* lease_end.c: watching and ending. */
+void lease_watch_begin(struct lease *l); /* state LEASE_RUNNING, supervisor and job are known */
+void lease_stop(struct lease *l, uint64_t notice_ms, const char *reason);
+/* The tree must go now, whatever is left of it; leads to LEASE_RELEASING. */
+void lease_finish(struct lease *l);
+int lease_signal(struct lease *l, int signal, sl_error *error);
+
+/* lease_input.c: the program's input. Takes over nothing. */
+int lease_input(struct lease *l, sl_str data, bool eof, sl_error *error);
+void lease_input_close(struct lease *l);
+
+/* Handles of a lease: each open one counts. */
+void lease_handle_closed(uv_handle_t *handle);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* local.c - commands that look at files here and ask no daemon: plugins, configuration, policy. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/json.h"
+#include "core/base/str.h"
+#include "core/cli/output.h"
+#include "core/conf/conf.h"
+#include "core/plugin/plugin.h"
+#include "core/policy/policy.h"
+
+enum { REFUSED_BASE = 64 }; /* plugin check ends with this and the refusal's number */
+
+static const char *file_of(const struct cli *cli, const char *fallback)
+{
+	return cli->n_args ? cli->args[0] : fallback;
+}
+
+/* A report's lines as an array. */
+static json_t *lines_of(const struct buf *report)
+{
+	json_t *lines = json_array();
+	for (size_t at = 0; at < report->len;) {
+		const char *line = report->data + at, *end = memchr(line, '\n', report->len - at);
+		size_t len = end ? (size_t) (end - line) : report->len - at;
+		if (len) {
+			json_t *holder = json_object();
+			json_set_str(holder, "line", (sl_str){ line, len });
+			json_array_append(lines, json_object_get(holder, "line"));
+			json_decref(holder);
+		}
+		at += len + 1;
+	}
+	return lines;
+}
+
+/* The report as it is, ended by a newline, or {file, ok, lines} in JSON. */
+static void put_report(struct cli *cli, const char *file, bool ok, const struct buf *report)
+{
+	if (cli_is_json(cli)) {
+		json_t *document = json_pack("{s:b, s:o}", "ok", ok, "lines", lines_of(report));
+		json_set_str(document, "file", str_of(file));
+		output_json(cli, document);
+		json_decref(document);
+		return;
+	}
+	buf_put(&cli->out, report->data, report->len);
+	if (report->len && report->data[report->len - 1] != '\n')
+		buf_puts(&cli->out, "\n");
+}
+
+int plugin_check_run(struct cli *cli)
+{
+	struct buf report = { 0 };
+	enum plugin_refusal refusal = plugin_check_file(cli->args[0], &report);
+	put_report(cli, cli->args[0], refusal == PLUGIN_FINE, &report);
+	buf_free(&report);
+	return refusal == PLUGIN_FINE ? CLI_DONE : REFUSED_BASE + (int) refusal;
+}
+
+static const struct cli_column plugin_columns[] = {
+	{ "KIND", "kind", AS_TEXT, 0, NULL },
+	{ "NAME", "name", AS_TEXT, 0, NULL },
+	{ "VERSION", "version", AS_TEXT, 0, NULL },
+	{ "ABI", "abi", AS_TEXT, 0, NULL },
+	{ "SUMMARY", "summary", AS_TEXT, COLUMN_CUT, NULL },
+	{ "REFUSED", "refusal", AS_TEXT, COLUMN_CUT, NULL },
+	{ "PATH", "path", AS_TEXT, COLUMN_WIDE, NULL },
+	{ NULL, NULL, AS_TEXT, 0, NULL }
+};
+
+int plugin_list_run(struct cli *cli)
+{
+	char empty[512];
+	snprintf(empty, sizeof empty, "No plugins below %s. SLUICE_PLUGIN_PATH names another folder.", plugin_folder());
+	const struct cli_list list = { .id = "name", .columns = plugin_columns, .empty = empty };
+	json_t *rows = plugin_list();
+	int code = rows ? output_list(cli, &list, rows, NULL) : cli_fail(cli, CLI_FAILED, NULL, "out of memory");
+	json_decref(rows);
+	return code;
+}
+
+int config_init_run(struct cli *cli)
+{
+	conf_write_example(&cli->out);
+	return CLI_DONE;
+}
+
+int config_check_run(struct cli *cli)
+{
+	const char *file = file_of(cli, SLUICE_CONF_DIR "/sluice.lua");
+	struct buf report = { 0 };
+	struct conf *conf = conf_load(file, &report);
+	put_report(cli, file, conf != NULL, &report);
+	if (conf)
+		cli_note(cli, "%s: fine, configuration %s", file, conf->id);
+	buf_free(&report);
+	int code = conf ? CLI_DONE : CLI_FAILED;
+	conf_unref(conf);
+	return code;
+}
+
+int policy_check_run(struct cli *cli)
+{
+	const char *file = file_of(cli, SLUICE_CONF_DIR "/policy.lua");
+	struct buf report = { 0 };
+	bool fine = policy_check(file, &report);
+	put_report(cli, file, fine, &report);
+	if (fine)
+		cli_note(cli, "%s: nothing wrong", file);
+	buf_free(&report);
+	return fine ? CLI_DONE : CLI_FAILED;
+}
+
+int policy_test_run(struct cli *cli)
+{
+	const char *file = file_of(cli, SLUICE_CONF_DIR "/policy.lua");
+	struct buf report = { 0 };
+	int failed = policy_test(file, &report);
+	put_report(cli, file, failed == 0, &report);
+	buf_free(&report);
+	return failed == 0 ? CLI_DONE : CLI_FAILED;
+}
+
+/* The request that the options describe. */
+static json_t *eval_request(const struct cli *cli)
+{
+	static const struct { const char *option, *field; } texts[] = {
+		{ "tenant", "tenant" }, { "tier", "tier" }, { "key", "key" }, { "user", "user" }, { "model", "model" },
+		{ "door", "door" },
+	};
+	static const struct { const char *option, *field; } numbers[] = {
+		{ "prompt-tokens", "prompt_tokens" }, { "max-output", "max_output" },
+	};
+	json_t *request = json_object();
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		if (cli_flag(cli, texts[i].option))
+			json_set_str(request, texts[i].field, str_of(cli_value(cli, texts[i].option)));
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		if (cli_flag(cli, numbers[i].option))
+			json_object_set_new(request, numbers[i].field, json_integer(cli_number(cli, numbers[i].option, 0)));
+	if (cli_flag(cli, "stream"))
+		json_object_set_new(request, "stream", json_true());
+	return request;
+}
+
+static int eval_here(struct cli *cli, const json_t *request, json_t **answer)
+{
+	struct buf report = { 0 };
+	sl_error error = { 0 };
+	struct conf *conf = conf_load(cli_value(cli, "config"), &report);
+	int code = CLI_DONE;
+	if (!conf) {
+		put_report(cli, cli_value(cli, "config"), false, &report);
+		code = cli_fail(cli, CLI_FAILED, "sluicectl config check FILE", "%s does not load", cli_value(cli, "config"));
+	} else {
+		*answer = policy_eval(conf, conf->policy, request, &error);
+		if (!*answer)
+			code = cli_fail(cli, CLI_FAILED, NULL, "%s", error.text);
+	}
+	buf_free(&report);
+	conf_unref(conf);
+	return code;
+}
+
+int policy_eval_run(struct cli *cli)
+{
+	json_t *request = eval_request(cli), *answer = NULL;
+	int code = cli_flag(cli, "config") ? eval_here(cli, request, &answer)
+	           : cli_call(cli, "POST", "/v1/policy/eval", request, &answer);
+	if (code == CLI_DONE) { /* a decision is a tree: shown as one in every format */
+		char *text = json_dumps(answer, cli_is_json(cli) ? JSON_COMPACT : JSON_INDENT(2));
+		buf_puts(&cli->out, text ? text : "{}");
+		buf_puts(&cli->out, "\n");
+		free(text);
+	}
+	json_decref(answer);
+	json_decref(request);
+	return code;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inner.h - what the files of the control door share. Nobody else includes this. */
+#ifndef CORE_CONTROL_INNER_H
+#define CORE_CONTROL_INNER_H
+
+#include <stdatomic.h>
+
+#include "core/control/control.h"
+#include "core/http/server.h"
+#include "core/loop/mailbox.h"
+
+enum {
+	CALL_PARAMS_MAX = 2,
+	CALL_PATH_MAX = 512,
+	COMMIT_TIMEOUT_MS = 10000, /* an answer waits so long for its record to be durable */
+	QUERY_TIMEOUT_MS = 30000,  /* and so long for the store */
+	STATUS_TIMEOUT_MS = 2000,  /* status goes out without today's sums after that */
+	DEADLINE_TICK_MS = 200,
+	BODY_MAX = 1024 * 1024
+};
+
+struct call;
+typedef void (*call_fn)(struct call *call);
+
+enum control_role {
+	ROLE_OPEN,     /* nobody asks who it is */
+	ROLE_ANYONE,   /* a caller that may use the control door */
+	ROLE_LEASE,
+	ROLE_OPERATOR,
+	ROLE_ADMIN
+};
+
+struct control_route {
+	const char *method, *pattern; /* "{}" stands for one segment of the path */
+	enum control_role role;
+	call_fn handler;
+	bool quiet; /* changes nothing that an audit asks for */
+};
+
+/* The route, and in `params` the decoded segments. NULL: *status is 404 or 405. */
+const struct control_route *control_route_find(sl_str method, sl_str path, char store[CALL_PATH_MAX],
+                                               sl_str params[CALL_PARAMS_MAX], int *status);
+
+/* One request. Counted: the exchange holds a reference while it lives, and whoever will call back holds one. `x` is
+ * NULL from the moment when the exchange is over or has been answered. All fields are the loop's, but for refs. */
+struct call {
+	struct call *next, **link;
+	struct control *control;
+	struct http_exchange *x;
+	atomic_int refs;
+	const struct control_route *route;
+	sl_str params[CALL_PARAMS_MAX];
+	char path[CALL_PATH_MAX]; /* decoded segments */
+	sl_identity who;
+	json_t *body;             /* parsed by call_body */
+	/* Waiting for an auth plugin. */
+	size_t auth_next;
+	struct mail auth_mail;
+	bool auth_ok;
+	sl_error auth_error;
+	/* Waiting for the ledger. */
+	uint64_t commit_seq;      /* 0: not waiting */
+	call_fn committed;
+	uint64_t deadline_ms;     /* 0: none */
+	call_fn late;
+	/* The handler's own. */
+	void *data;
+	void (*free_data)(void *data);
+};
+
+struct control {
+	atomic_int refs;          /* the open door's and each call's */
+	uv_loop_t *loop;
+	struct conf *conf;
+	struct pool *pool;
+	struct fleet *fleet;
+	struct route *route;
+	struct identity *identity;
+	struct ledger *ledger;
+	struct quota *quota;
+	struct plugin *auth[CONTROL_AUTH_MAX];
+	size_t n_auth;
+	struct control_callbacks callbacks;
+	void *arg;
+	struct http_server *server, *metrics_server;
+	int servers_left;
+	void (*closed)(void *arg);
+	void *closed_arg;
+	struct mailbox mailbox;
+	uv_timer_t deadlines;     /* runs while a call has a deadline */
+	uv_timer_t last;          /* closes behind the others */
+	struct call *calls;
+	uint64_t started_wall_ms, started_ms, config_wall_ms;
+};
+
+/* control.c */
+void control_unref(struct control *control); /* any thread */
+
+/* call.c */
+struct call *call_new(struct control *control, struct http_exchange *x);
+void call_ref(struct call *call);
+void call_unref(struct call *call); /* any thread */
+uint64_t control_now_ms(void);
+/* `late` is called (once) when the call is not answered by then. */
+void call_deadline(struct call *call, uint64_t ms, call_fn late);
+/* Appends to the ledger and calls `committed` when it is durable; answers by itself when that cannot be. */
+void call_append_object(struct call *call, sl_str key, sl_str json, call_fn committed);
+/* Calls `committed` when everything that was appended up to now is durable. */
+void call_wait_committed(struct call *call, call_fn committed);
+bool call_is_operator(const struct call *call);
+bool call_is_admin(const struct call *call);
+
+/* answer.c: each ends the exchange; a call whose client has gone is fine */
+void call_text(struct call *call, int status, const char *type, sl_str body);
+void call_json(struct call *call, int status, json_t *value); /* takes the reference */
+void call_fail(struct call *call, int status, const char *code, const char *param, const char *cure, const char *format, ...)
+	__attribute__((format(printf, 6, 7)));
+void call_fail_error(struct call *call, const sl_error *error);
+
+/* request.c: what came */
+/* A query parameter, decoded and NUL-terminated in out. False: absent, or too long or badly encoded (then out is
+ * empty). */
+bool call_query(const struct call *call, const char *name, char *out, size_t room);
+/* An integer parameter; false: answered with 400. Absent: the fallback. */
+bool call_query_int(struct call *call, const char *name, int64_t min, int64_t max, int64_t fallback, int64_t *out);
+/* RFC 3339 or a date, as Unix ms; absent: 0. False: answered with 400. */
+bool call_query_time(struct call *call, const char *name, uint64_t *out);
+bool control_parse_time(sl_str text, uint64_t *wall_ms);
+/* Decodes %XX in one piece of a URL; '+' is a space where `plus`. False: bad encoding, NUL, or no room. */
+bool control_decode(sl_str text, bool plus, char *out, size_t room, size_t *len);
+/* The body as an object, whose members are all among `fields` (NULL-terminated). An empty body is an empty object.
+ * Borrowed. NULL: answered with 400. */
+json_t *call_body(struct call *call, const char *const *fields);
+/* Members of a checked type; absent or null: the fallback. False: answered with 400. */
+bool call_member_str(struct call *call, const char *name, const char *fallback, const char **out);
+bool call_member_int(struct call *call, const char *name, int64_t min, int64_t max, int64_t fallback, int64_t *out);
+bool call_member_bool(struct call *call, const char *name, bool fallback, bool *out);
+/* An array of strings, at most `max` of them; absent: *out is NULL. Borrowed. */
+bool call_member_strings(struct call *call, const char *name, size_t max, const json_t **out);
+/* A name that is to be made: letters, digits, '.', '_', '-', below SL_NAME_MAX. */
+bool control_is_name(const char *name);
+
+/* auth.c */
+/* Finds out who calls, checks the route's role, then runs its handler. */
+void call_authenticate(struct call *call);
+
+/* query.c: questions to the store */
+/* Runs `ask` on the feeder's thread, then `answer` on the loop. `ask` sees call->data and returns an error in *error.
+ * The call is answered by itself when the ledger cannot be asked. */
+struct store_query;
+typedef int (*store_ask)(void *data, const sl_store_ops *store, void *store_self, sl_error *error);
+typedef void (*store_answer)(struct call *call, int code, const sl_error *error);
+/* False: the ledger takes no questions now; nothing was answered, call->data is untouched. The data moves to the
+ * query and is back in call->data when `answer` runs. */
+bool call_ask(struct call *call, store_ask ask, store_answer answer);
+
+/* stream.c */
+void control_lease_stream(struct call *call);
+
+/* handlers */
+void control_healthz(struct call *call);
+void control_readyz(struct call *call);
+void control_metrics(struct call *call);
+void control_status(struct call *call);
+void control_devices(struct call *call);
+void control_device_drain(struct call *call);
+void control_device_undrain(struct call *call);
+void control_leases(struct call *call);
+void control_lease_new(struct call *call);
+void control_lease_show(struct call *call);
+void control_lease_release(struct call *call);
+void control_lease_signal(struct call *call);
+void control_lease_stdin(struct call *call);
+void control_lease_logs(struct call *call);
+void control_models(struct call *call);
+void control_replicas(struct call *call);
+void control_model_start(struct call *call);
+void control_model_stop(struct call *call);
+void control_tenants(struct call *call);
+void control_tenant_new(struct call *call);
+void control_tenant_delete(struct call *call);
+void control_keys(struct call *call);
+void control_key_new(struct call *call);
+void control_key_disable(struct call *call);
+void control_key_enable(struct call *call);
+void control_key_delete(struct call *call);
+void control_usage(struct call *call);
+void control_usage_requests(struct call *call);
+void control_limits(struct call *call);
+void control_reload(struct call *call);
+void control_drain(struct call *call);
+void control_undrain(struct call *call);
+void control_policy_eval(struct call *call);
+void control_config(struct call *call);
+void control_plugins(struct call *call);
+void control_ledger(struct call *call);
+
+/* leases.c: the lease of params[0] that the caller may see, without its environment; the caller decrefs. NULL: answered
+ * with 404. */
+json_t *call_own_lease(struct call *call, uint64_t *number);
+/* Takes the reference and gives one without what is nobody's business. */
+json_t *control_lease_public(json_t *lease);
+/* usage.c: sums of one time range as members of an object */
+json_t *control_sum_json(const sl_usage_sum *sum);
+
+#endif

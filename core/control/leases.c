@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* leases.c - leases: list, ask for one, look at one, signal, feed, end it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/json.h"
+#include "core/base/str.h"
+#include "core/control/inner.h"
+
+enum { LEASES_DEFAULT = 100, LEASES_MAX = 10000, ARGV_MAX = 4096, NOTICE_DEFAULT_S = 10, NOTICE_MAX_S = 3600 };
+
+json_t *control_lease_public(json_t *lease)
+{
+	/* Its environment may hold secrets; a copy, since the view may be the pool's own. */
+	json_t *copy = json_copy(lease);
+	json_decref(lease);
+	json_object_del(copy, "env");
+	return copy;
+}
+
+static bool is_open_lease(const json_t *lease)
+{
+	return json_is_null(json_object_get(lease, "ended_at")) || !json_object_get(lease, "ended_at");
+}
+
+/* One's own: same tenant and same user; a caller without a user has the whole tenant's. */
+static bool owns(const struct call *call, const json_t *lease)
+{
+	const char *tenant = json_get_str(lease, "tenant", ""), *user = json_get_str(lease, "user", "");
+	if (strcmp(tenant, call->who.tenant) != 0)
+		return false;
+	if (!call->who.tenant[0] && !call->who.user[0])
+		return false;
+	return !call->who.user[0] || strcmp(user, call->who.user) == 0;
+}
+
+static void unknown_lease(struct call *call)
+{
+	call_fail(call, 404, "unknown_lease", NULL, "sluicectl leases", "there is no lease '%.*s'", STR_ARG(call->params[0]));
+}
+
+/* "L1042", "1042" or a unique name; 0: none. An ended lease is known by its number alone. */
+static uint64_t find_lease(struct call *call, sl_str id)
+{
+	uint64_t number = pool_find(call->control->pool, id);
+	sl_str digits = id.len && (id.ptr[0] == 'L' || id.ptr[0] == 'l') ? (sl_str){ id.ptr + 1, id.len - 1 } : id;
+	if (!number && !str_to_u64(digits, UINT64_MAX, &number))
+		number = 0;
+	return number;
+}
+
+json_t *call_own_lease(struct call *call, uint64_t *number)
+{
+	*number = find_lease(call, call->params[0]);
+	json_t *lease = *number ? pool_lease(call->control->pool, *number) : NULL;
+	if (lease && (owns(call, lease) || call_is_operator(call)))
+		return control_lease_public(lease);
+	json_decref(lease);
+	unknown_lease(call);
+	return NULL;
+}
+
+void control_leases(struct call *call)
+{
+	char flag[16], state[16];
+	int64_t limit;
+	bool all = call_query(call, "all", flag, sizeof flag) && strcmp(flag, "0") != 0;
+	call_query(call, "state", state, sizeof state);
+	if (!call_query_int(call, "limit", 1, LEASES_MAX, LEASES_DEFAULT, &limit))
+		return;
+	if (state[0] && strcmp(state, "open") != 0 && strcmp(state, "ended") != 0) {
+		call_fail(call, 400, "invalid_parameter", "state", "open or ended", "state '%s' is neither open nor ended", state);
+		return;
+	}
+	if (all && !call_is_operator(call)) {
+		call_fail(call, 403, "role_missing", "all", NULL, "everybody's leases are for operators. Without `all` you see your own");
+		return;
+	}
+	json_t *leases = pool_leases(call->control->pool), *out = json_array(), *lease;
+	size_t i;
+	json_array_foreach(leases, i, lease) {
+		if (json_array_size(out) == (size_t) limit)
+			break;
+		bool open = is_open_lease(lease);
+		if ((!all && !owns(call, lease)) || (strcmp(state, "open") == 0 && !open) || (strcmp(state, "ended") == 0 && open))
+			continue;
+		json_array_append_new(out, control_lease_public(json_incref(lease)));
+	}
+	json_decref(leases);
+	call_json(call, 200, out);
+}
+
+/* What a body asks for. */
+struct wish {
+	struct pool_request request;
+	char name[SL_NAME_MAX];
+	char queue[SL_NAME_MAX];
+};
+
+static bool read_numbers(struct call *call, struct pool_request *r)
+{
+	int64_t gpus, memory, seconds, priority;
+	if (!call_member_int(call, "gpus", 0, 1024, 1, &gpus) ||
+	    !call_member_int(call, "memory_bytes", 0, INT64_MAX, 0, &memory) ||
+	    !call_member_int(call, "time_s", 0, INT64_MAX / 1000, 0, &seconds) ||
+	    !call_member_int(call, "priority", -1000, 1000, 0, &priority))
+		return false;
+	if (priority > 0 && !call_is_operator(call)) {
+		call_fail(call, 403, "priority_denied", "priority", "--priority 0", "a priority above 0 is for operators");
+		return false;
+	}
+	r->devices = (uint32_t) gpus;
+	r->memory_bytes = (uint64_t) memory;
+	r->time_ms = (uint64_t) seconds * 1000;
+	r->priority = (int) priority;
+	return true;
+}
+
+static bool read_program(struct call *call, struct pool_request *r)
+{
+	if (!call_member_strings(call, "argv", ARGV_MAX, &r->argv) || !call_member_str(call, "cwd", NULL, &r->cwd))
+		return false;
+	if (!r->argv || json_array_size(r->argv) == 0 || !json_string_length(json_array_get(r->argv, 0))) {
+		call_fail(call, 400, "missing_command", "argv", "sluicectl run -- COMMAND", "argv must name the program to run");
+		return false;
+	}
+	if (r->cwd && r->cwd[0] != '/') {
+		call_fail(call, 400, "invalid_value", "cwd", NULL, "cwd must be an absolute path");
+		return false;
+	}
+	r->env = json_object_get(call->body, "env");
+	if (json_is_null(r->env))
+		r->env = NULL;
+	const char *name;
+	json_t *value;
+	bool fine = !r->env || json_is_object(r->env);
+	if (fine)
+		json_object_foreach((json_t *) r->env, name, value)
+			fine = fine && json_is_string(value) && name[0] && !strchr(name, '=');
+	if (!fine)
+		call_fail(call, 400, "invalid_type", "env", NULL, "env must be an object of strings");
+	return fine;
+}
+
+static void default_name(const json_t *argv, char out[SL_NAME_MAX])
+{
+	const char *program = json_string_value(json_array_get(argv, 0));
+	const char *slash = strrchr(program, '/');
+	str_copy(out, SL_NAME_MAX, str_of(slash ? slash + 1 : program));
+	if (!control_is_name(out))
+		str_copy(out, SL_NAME_MAX, STR("job"));
+}
+
+static const char *nearest_queue(const struct call *call, const char *word)
+{
+	const struct conf *conf = call->control->conf;
+	const char *names[65] = { NULL };
+	for (size_t i = 0; i < conf->n_queues && i < 64; i++)
+		names[i] = conf->queues[i].name;
+	return str_nearest(str_of(word), names);
+}
+
+static bool read_queue(struct call *call, struct wish *wish)
+{
+	const char *asked;
+	if (!call_member_str(call, "queue", "", &asked))
+		return false;
+	if (!asked[0]) {
+		identity_default_queue(call->control->identity, str_of(call->who.tenant), wish->queue);
+	} else if (!str_copy(wish->queue, sizeof wish->queue, str_of(asked)) || !conf_queue(call->control->conf, str_of(asked))) {
+		const char *nearest = nearest_queue(call, asked);
+		char cure[2 * SL_NAME_MAX];
+		snprintf(cure, sizeof cure, "--queue %s", nearest ? nearest : "NAME");
+		call_fail(call, 400, "unknown_queue", "queue", cure, "queue '%.80s' does not exist", asked);
+		return false;
+	} else if (!call_is_operator(call) &&
+	           !identity_queue_allowed(call->control->identity, str_of(call->who.tenant), str_of(asked))) {
+		call_fail(call, 403, "queue_denied", "queue", NULL, "tenant '%s' may not use queue '%s'", call->who.tenant, asked);
+		return false;
+	}
+	wish->request.queue = wish->queue;
+	return true;
+}
+
+static bool read_wish(struct call *call, struct wish *wish)
+{
+	static const char *const fields[] = { "name", "argv", "env", "cwd", "gpus", "kind", "memory_bytes", "time_s", "queue",
+	                                      "stdin", "priority", "detach", NULL };
+	struct pool_request *r = &wish->request;
+	const char *name;
+	if (!call_body(call, fields) || !read_program(call, r) || !read_numbers(call, r) || !read_queue(call, wish) ||
+	    !call_member_str(call, "name", "", &name) || !call_member_str(call, "kind", NULL, &r->kind) ||
+	    !call_member_bool(call, "stdin", false, &r->with_stdin) || !call_member_bool(call, "detach", false, &r->detach))
+		return false;
+	if (name[0] && !control_is_name(name)) {
+		call_fail(call, 400, "invalid_name", "name", NULL, "a lease's name has letters, digits, '.', '_' and '-', at most %d",
+		          SL_NAME_MAX - 1);
+		return false;
+	}
+	if (name[0])
+		str_copy(wish->name, sizeof wish->name, str_of(name));
+	else
+		default_name(r->argv, wish->name);
+	r->name = wish->name;
+	r->tenant = call->who.tenant;
+	r->user = call->who.user;
+	r->uid = call->who.uid;
+	r->gid = call->who.gid;
+	return true;
+}
+
+/* The number of a lease that is to be answered with. */
+static uint64_t *remember(struct call *call, uint64_t number)
+{
+	uint64_t *kept = malloc(sizeof *kept);
+	if (kept)
+		*kept = number;
+	call->data = kept;
+	call->free_data = free;
+	return kept;
+}
+
+static void answer_lease(struct call *call, int status, uint64_t number)
+{
+	json_t *lease = pool_lease(call->control->pool, number);
+	if (lease)
+		call_json(call, status, control_lease_public(lease));
+	else
+		call_json(call, status, json_pack("{s:o}", "lease", json_sprintf("L%llu", (unsigned long long) number)));
+}
+
+static void lease_is_durable(struct call *call)
+{
+	answer_lease(call, 201, *(uint64_t *) call->data);
+}
+
+void control_lease_new(struct call *call)
+{
+	struct wish wish = { 0 };
+	sl_error error = { 0 };
+	uint64_t number = 0;
+	if (!read_wish(call, &wish))
+		return;
+	if (wish.request.uid == UINT32_MAX) {
+		call_fail(call, 403, "no_uid", NULL, NULL, "a job runs as its owner, and this caller has no Unix user here");
+		return;
+	}
+	if (pool_submit(call->control->pool, &wish.request, &number, &error) != SL_OK) {
+		call_fail_error(call, &error);
+		return;
+	}
+	if (remember(call, number))
+		call_wait_committed(call, lease_is_durable);
+	else
+		answer_lease(call, 201, number);
+}
+
+/* Every change that the store knows of. */
+struct history {
+	char id[32];
+	json_t *lease, *changes;
+};
+
+static void free_history(void *data)
+{
+	struct history *h = data;
+	json_decref(h->lease);
+	json_decref(h->changes);
+	free(h);
+}
+
+static int add_change(void *arg, uint64_t wall_ms, sl_str text)
+{
+	struct history *h = arg;
+	sl_error error;
+	char at[32];
+	json_t *record = json_parse(text, &error);
+	clock_rfc3339(wall_ms, at);
+	json_array_append_new(h->changes, json_pack("{s:s, s:s, s:s}", "at", at, "state", json_get_str(record, "state", ""), "reason",
+	                                            json_get_str(record, "reason", "")));
+	json_decref(record);
+	return json_array_size(h->changes) >= 1000;
+}
+
+static int ask_history(void *data, const sl_store_ops *store, void *store_self, sl_error *error)
+{
+	struct history *h = data;
+	return store->lease_history(store_self, str_of(h->id), add_change, h, error);
+}
+
+static void answer_history(struct call *call, int code, const sl_error *error)
+{
+	struct history *h = call->data;
+	(void) error;
+	/* What the pool knows is told even when the store is ill. */
+	json_object_set(h->lease, "history", code == SL_OK ? h->changes : json_null());
+	call_json(call, 200, json_incref(h->lease));
+}
+
+void control_lease_show(struct call *call)
+{
+	uint64_t number;
+	json_t *lease = call_own_lease(call, &number);
+	if (!lease)
+		return;
+	struct history *h = calloc(1, sizeof *h);
+	if (!h) {
+		call_json(call, 200, lease);
+		return;
+	}
+	snprintf(h->id, sizeof h->id, "L%llu", (unsigned long long) number);
+	h->lease = lease;
+	h->changes = json_array();
+	call->data = h;
+	call->free_data = free_history;
+	if (!call_ask(call, ask_history, answer_history))
+		answer_history(call, SL_EUNAVAILABLE, NULL);
+}
+
+void control_lease_release(struct call *call)
+{
+	uint64_t number;
+	int64_t notice_s;
+	char reason[160], said[256];
+	sl_error error = { 0 };
+	json_t *lease = call_own_lease(call, &number);
+	if (!lease)
+		return;
+	json_decref(lease);
+	if (!call_query_int(call, "notice_s", 0, NOTICE_MAX_S, NOTICE_DEFAULT_S, &notice_s))
+		return;
+	if (call_query(call, "reason", reason, sizeof reason) && reason[0])
+		snprintf(said, sizeof said, "%s", reason);
+	else
+		snprintf(said, sizeof said, "released by %s", call->who.user[0] ? call->who.user : "its owner");
+	if (pool_release(call->control->pool, number, (uint64_t) notice_s * 1000, said, &error) != SL_OK)
+		call_fail_error(call, &error);
+	else
+		answer_lease(call, 202, number);
+}
+
+void control_lease_signal(struct call *call)
+{
+	static const char *const fields[] = { "signal", NULL };
+	uint64_t number;
+	int64_t signal;
+	sl_error error = { 0 };
+	json_t *lease = call_own_lease(call, &number);
+	if (!lease)
+		return;
+	json_decref(lease);
+	if (!call_body(call, fields) || !call_member_int(call, "signal", 0, 64, 0, &signal))
+		return;
+	if (signal == 0)
+		call_fail(call, 400, "missing_field", "signal", NULL, "signal must be a number from 1 to 64");
+	else if (pool_signal(call->control->pool, number, (int) signal, &error) != SL_OK)
+		call_fail_error(call, &error);
+	else
+		call_json(call, 202, json_object());
+}
+
+static void on_stdin(void *arg, int code)
+{
+	struct call *call = arg;
+	sl_error error = { 0 };
+	if (code == SL_OK) {
+		call_json(call, 200, json_object());
+	} else if (code == SL_EAGAIN) {
+		call_fail(call, 503, "pipe_full", NULL, "send it again later", "the program does not read its input at the moment");
+	} else {
+		error_set(&error, code, "the input was not taken: the program has ended, or has closed it");
+		call_fail_error(call, &error);
+	}
+	call_unref(call);
+}
+
+void control_lease_stdin(struct call *call)
+{
+	uint64_t number;
+	char flag[8];
+	sl_error error = { 0 };
+	json_t *lease = call_own_lease(call, &number);
+	if (!lease)
+		return;
+	json_decref(lease);
+	bool eof = call_query(call, "eof", flag, sizeof flag) && strcmp(flag, "0") != 0;
+	call_ref(call);
+	if (pool_stdin(call->control->pool, number, call->x->body, eof, on_stdin, call, &error) == SL_OK)
+		return;
+	call_fail_error(call, &error);
+	call_unref(call);
+}
+
+static void on_logs(void *arg, const char *data, size_t len, uint64_t from, uint64_t next)
+{
+	struct call *call = arg;
+	(void) from;
+	(void) next;
+	if (data)
+		call_text(call, 200, "application/octet-stream", (sl_str){ data, len });
+	else
+		call_fail(call, 404, "no_log", NULL, NULL, "this output is not kept any more, or the agent is away");
+	call_unref(call);
+}
+
+void control_lease_logs(struct call *call)
+{
+	uint64_t number;
+	int64_t from, max;
+	char source[8];
+	sl_error error = { 0 };
+	json_t *lease = call_own_lease(call, &number);
+	if (!lease)
+		return;
+	json_decref(lease);
+	if (!call_query(call, "source", source, sizeof source))
+		strcpy(source, "out");
+	if (strcmp(source, "out") != 0 && strcmp(source, "err") != 0) {
+		call_fail(call, 400, "invalid_parameter", "source", "source=out", "source is out or err");
+		return;
+	}
+	if (!call_query_int(call, "from", -INT64_MAX, INT64_MAX, 0, &from) ||
+	    !call_query_int(call, "max", 1, 512 * 1024, 256 * 1024, &max))
+		return;
+	call_ref(call);
+	if (pool_logs(call->control->pool, number, source, from, (size_t) max, on_logs, call, &error) == SL_OK)
+		return;
+	call_fail_error(call, &error);
+	call_unref(call);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* models.c - models and their replicas. */
+#include <string.h>
+
+#include "core/base/json.h"
+#include "core/base/str.h"
+#include "core/control/inner.h"
+
+void control_models(struct call *call)
+{
+	call_json(call, 200, fleet_models(call->control->fleet));
+}
+
+void control_replicas(struct call *call)
+{
+	call_json(call, 200, fleet_replicas(call->control->fleet));
+}
+
+static void change(struct call *call, int (*act)(struct fleet *, const char *, sl_error *))
+{
+	sl_error error = { 0 };
+	const struct conf_model *conf = conf_model(call->control->conf, call->params[0]);
+	if (!conf) {
+		call_fail(call, 404, "unknown_model", NULL, "sluicectl models", "there is no model '%.*s'", STR_ARG(call->params[0]));
+		return;
+	}
+	if (act(call->control->fleet, conf->name, &error) != SL_OK) {
+		call_fail_error(call, &error);
+		return;
+	}
+	json_t *models = fleet_models(call->control->fleet), *model, *found = NULL;
+	size_t i;
+	json_array_foreach(models, i, model)
+		if (strcmp(json_get_str(model, "model", ""), conf->name) == 0)
+			found = json_incref(model);
+	json_decref(models);
+	call_json(call, 202, found ? found : json_object());
+}
+
+void control_model_start(struct call *call)
+{
+	change(call, fleet_start);
+}
+
+void control_model_stop(struct call *call)
+{
+	change(call, fleet_stop);
+}

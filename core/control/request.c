@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* request.c - what came: query parameters, times, the members of a body. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/base/error.h"
+#include "core/base/json.h"
+#include "core/base/str.h"
+#include "core/control/inner.h"
+
+static int hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool control_decode(sl_str text, bool plus, char *out, size_t room, size_t *len)
+{
+	size_t used = 0;
+	for (size_t i = 0; i < text.len; i++) {
+		int c = (unsigned char) text.ptr[i];
+		if (c == '%') {
+			int high = i + 2 < text.len ? hex(text.ptr[i + 1]) : -1;
+			int low = high >= 0 ? hex(text.ptr[i + 2]) : -1;
+			if (low < 0)
+				return false;
+			c = high * 16 + low;
+			i += 2;
+		} else if (plus && c == '+') {
+			c = ' ';
+		}
+		if (c == 0 || used + 1 >= room)
+			return false;
+		out[used++] = (char) c;
+	}
+	if (!room)
+		return false;
+	out[used] = '\0';
+	*len = used;
+	return true;
+}
+
+bool call_query(const struct call *call, const char *name, char *out, size_t room)
+{
+	sl_str rest = call->x->head->query, want = str_of(name);
+	out[0] = '\0';
+	while (rest.len) {
+		const char *amp = memchr(rest.ptr, '&', rest.len);
+		sl_str pair = { rest.ptr, amp ? (size_t) (amp - rest.ptr) : rest.len };
+		rest = amp ? (sl_str){ amp + 1, rest.len - pair.len - 1 } : (sl_str){ 0 };
+		const char *equal = memchr(pair.ptr, '=', pair.len);
+		sl_str key = { pair.ptr, equal ? (size_t) (equal - pair.ptr) : pair.len };
+		sl_str value = equal ? (sl_str){ equal + 1, pair.len - key.len - 1 } : STR("1"); /* "?all" is "?all=1" */
+		size_t len;
+		if (!str_eq(key, want))
+			continue;
+		if (control_decode(value, true, out, room, &len))
+			return true;
+		out[0] = '\0';
+		return false;
+	}
+	return false;
+}
+
+bool call_query_int(struct call *call, const char *name, int64_t min, int64_t max, int64_t fallback, int64_t *out)
+{
+	char text[32];
+	*out = fallback;
+	if (!call_query(call, name, text, sizeof text))
+		return true;
+	uint64_t value;
+	bool negative = text[0] == '-';
+	if (str_to_u64(str_of(text + negative), INT64_MAX, &value)) {
+		*out = negative ? -(int64_t) value : (int64_t) value;
+		if (*out >= min && *out <= max)
+			return true;
+	}
+	call_fail(call, 400, "invalid_parameter", name, NULL, "%s must be a whole number from %lld to %lld", name, (long long) min,
+	          (long long) max);
+	return false;
+}
+
+/* Exactly `n` digits. */
+static bool digits(const char **at, const char *end, int n, int min, int max, int *out)
+{
+	int value = 0;
+	for (int i = 0; i < n; i++, (*at)++) {
+		if (*at == end || **at < '0' || **at > '9')
+			return false;
+		value = value * 10 + (**at - '0');
+	}
+	*out = value;
+	return value >= min && value <= max;
+}
+
+static bool literal(const char **at, const char *end, const char *any_of)
+{
+	return *at < end && **at && strchr(any_of, **at) && (*at)++;
+}
+
+/* "Z", "+01:00" or "-0530", as seconds to take away. */
+static bool zone(const char **at, const char *end, int *seconds)
+{
+	int hours, minutes;
+	*seconds = 0;
+	if (literal(at, end, "Zz"))
+		return true;
+	if (*at == end)
+		return false;
+	int sign = **at == '-' ? -1 : 1;
+	if (!literal(at, end, "+-") || !digits(at, end, 2, 0, 23, &hours))
+		return false;
+	literal(at, end, ":");
+	if (!digits(at, end, 2, 0, 59, &minutes))
+		return false;
+	*seconds = sign * (hours * 3600 + minutes * 60);
+	return true;
+}
+
+bool control_parse_time(sl_str text, uint64_t *wall_ms)
+{
+	const char *at = text.ptr, *end = at + text.len;
+	struct tm tm = { 0 };
+	int offset = 0, year, month;
+	uint64_t millis = 0;
+	if (!digits(&at, end, 4, 1970, 9999, &year) || !literal(&at, end, "-") || !digits(&at, end, 2, 1, 12, &month) ||
+	    !literal(&at, end, "-") || !digits(&at, end, 2, 1, 31, &tm.tm_mday))
+		return false;
+	if (at < end) {
+		if (!literal(&at, end, "Tt ") || !digits(&at, end, 2, 0, 23, &tm.tm_hour) || !literal(&at, end, ":") ||
+		    !digits(&at, end, 2, 0, 59, &tm.tm_min) || !literal(&at, end, ":") || !digits(&at, end, 2, 0, 60, &tm.tm_sec))
+			return false;
+		if (literal(&at, end, "."))
+			for (uint64_t unit = 100; at < end && *at >= '0' && *at <= '9'; at++, unit /= 10)
+				millis += unit * (uint64_t) (*at - '0');
+		if (!zone(&at, end, &offset))
+			return false;
+	}
+	tm.tm_year = year - 1900;
+	tm.tm_mon = month - 1;
+	int day = tm.tm_mday;
+	time_t seconds = timegm(&tm);
+	if (at != end || tm.tm_mday != day || seconds < offset) /* "02-30" became a day of March */
+		return false;
+	*wall_ms = (uint64_t) (seconds - offset) * 1000 + millis;
+	return true;
+}
+
+bool call_query_time(struct call *call, const char *name, uint64_t *out)
+{
+	char text[64];
+	*out = 0;
+	if (!call_query(call, name, text, sizeof text) || control_parse_time(str_of(text), out))
+		return true;
+	call_fail(call, 400, "invalid_time", name, NULL, "%s must be a time such as 2026-11-24 or 2026-11-24T14:05:00Z", name);
+	return false;
+}
+
+json_t *call_body(struct call *call, const char *const *fields)
+{
+	sl_error error = { 0 };
+	sl_str text = call->x->body;
+	call->body = text.len ? json_parse(text, &error) : json_object();
+	if (!call->body) {
+		call_fail(call, 400, "invalid_json", NULL, NULL, "the body is not valid JSON: %s", error.text);
+		return NULL;
+	}
+	if (!json_is_object(call->body)) {
+		call_fail(call, 400, "invalid_json", NULL, NULL, "the body must be a JSON object");
+		return NULL;
+	}
+	const char *name;
+	json_t *value;
+	json_object_foreach(call->body, name, value) {
+		size_t i = 0;
+		while (fields[i] && strcmp(fields[i], name) != 0)
+			i++;
+		if (fields[i])
+			continue;
+		const char *nearest = str_nearest(str_of(name), fields);
+		call_fail(call, 400, "unknown_field", name, nearest, "unknown field '%.100s'%s%s%s", name, nearest ? ": did you mean '" : "",
+		          nearest ? nearest : "", nearest ? "'?" : "");
+		return NULL;
+	}
+	return call->body;
+}
+
+static const json_t *member(const struct call *call, const char *name)
+{
+	const json_t *value = json_object_get(call->body, name);
+	return json_is_null(value) ? NULL : value;
+}
+
+bool call_member_str(struct call *call, const char *name, const char *fallback, const char **out)
+{
+	const json_t *value = member(call, name);
+	*out = fallback;
+	if (!value)
+		return true;
+	*out = json_string_value(value);
+	if (!*out)
+		call_fail(call, 400, "invalid_type", name, NULL, "%s must be a string", name);
+	return *out != NULL;
+}
+
+bool call_member_int(struct call *call, const char *name, int64_t min, int64_t max, int64_t fallback, int64_t *out)
+{
+	const json_t *value = member(call, name);
+	*out = fallback;
+	if (!value)
+		return true;
+	*out = json_integer_value(value);
+	if (json_is_integer(value) && *out >= min && *out <= max)
+		return true;
+	call_fail(call, 400, "invalid_value", name, NULL, "%s must be a whole number from %lld to %lld", name, (long long) min,
+	          (long long) max);
+	return false;
+}
+
+bool call_member_bool(struct call *call, const char *name, bool fallback, bool *out)
+{
+	const json_t *value = member(call, name);
+	*out = value ? json_is_true(value) : fallback;
+	if (!value || json_is_boolean(value))
+		return true;
+	call_fail(call, 400, "invalid_type", name, NULL, "%s must be true or false", name);
+	return false;
+}
+
+bool call_member_strings(struct call *call, const char *name, size_t max, const json_t **out)
+{
+	const json_t *value = member(call, name);
+	*out = value;
+	if (!value)
+		return true;
+	bool fine = json_is_array(value) && json_array_size(value) <= max;
+	for (size_t i = 0; fine && i < json_array_size(value); i++)
+		fine = json_is_string(json_array_get(value, i));
+	if (!fine)
+		call_fail(call, 400, "invalid_type", name, NULL, "%s must be an array of at most %zu strings", name, max);
+	return fine;
+}
+
+bool control_is_name(const char *name)
+{
+	size_t len = strlen(name);
+	if (len == 0 || len >= SL_NAME_MAX || name[0] == '.' || name[0] == '-')
+		return false;
+	return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
+}

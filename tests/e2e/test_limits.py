@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No quota is ever overspent, and at rest nothing is reserved."""
+import json
+import random
+import socket
+import threading
+import time
+
+import pytest
+from conftest import model
+from fake_engine import Engine
+from sluice_site import Site
+
+TIERS = '''
+workers(2)
+tier "hundred" { requests = { 100, per = "day" } }
+tier "tokens" { tokens = { 20000, per = "day" } }
+tier "four" { concurrency = 4 }
+tier "poor" { cost = { "0.001", per = "month" } }
+tier "one" { models = { "m" }, max_output = 7 }
+tenant "hundred" { tier = "hundred" }
+tenant "tokens" { tier = "tokens" }
+tenant "four" { tier = "four" }
+tenant "poor" { tier = "poor" }
+tenant "one" { tier = "one" }
+'''
+
+
+@pytest.fixture(scope="module")
+def site(engine):
+    with Site(TIERS + model(engine) + model(engine, "other")) as s:
+        s.start()
+        yield s
+
+
+def at_rest(site):
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        if site.metric("sluice_reserved") == 0:
+            return
+        time.sleep(0.05)
+    raise AssertionError("something is still reserved")
+
+
+def storm(n, work):
+    """Runs work(i) on n threads at once; the results."""
+    out = [None] * n
+    start = threading.Barrier(n)
+
+    def run(i):
+        start.wait()
+        out[i] = work(i)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(n)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return out
+
+
+def test_room_for_exactly_100_requests(site):
+    key = site.key("hundred")
+    results = [s for part in storm(64, lambda i: [site.chat(key, max_tokens=2)[0] for _ in range(3)]) for s in part]
+    assert results.count(200) == 100 and results.count(429) == 92
+    status, headers, data = site.chat(key, max_tokens=2)
+    error = json.loads(data)["error"]
+    assert status == 429 and error["type"] == "insufficient_quota" and headers["x-should-retry"] == "false"
+    assert "100" in error["message"]
+    at_rest(site)
+    assert sum(r["tenant"] == "hundred" for r in site.usage_rows()) == 100
+
+
+def test_tokens_with_clients_that_hang_up(site):
+    key = site.key("tokens")
+    chance = random.Random(7)
+    plan = [[chance.random() < 0.3 for _ in range(8)] for _ in range(64)]
+
+    def hang_up(n):
+        body = json.dumps({"model": "m", "stream": True, "max_tokens": n, "messages": [{"role": "user", "content": f"n={n} gap=0.002"}]}).encode()
+        s = socket.create_connection(("127.0.0.1", site.port), timeout=20)
+        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nauthorization: Bearer " +
+                  key.encode() + b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        first = s.recv(200)
+        if b" 200 " in first:
+            time.sleep(n * 0.001)
+        s.close()
+
+    def work(i):
+        for leave in plan[i]:
+            if leave:
+                hang_up(60)
+            else:
+                site.chat(key, stream=True, max_tokens=60, messages=[{"role": "user", "content": "n=60"}])
+
+    storm(64, work)
+    at_rest(site)
+    rows = [r for r in site.usage_rows() if r["tenant"] == "tokens"]
+    used = sum(r["input_tokens"] + r["output_tokens"] for r in rows)
+    assert used <= 20000, "never above"
+    assert used > 15000, "and not refused for nothing"
+    status, limits = site.admin("GET", "/v1/limits?tenant=tokens")
+    assert any("client_closed" in json.dumps(r) for r in rows)
+
+
+def test_concurrency(site):
+    key = site.key("four")
+    results = storm(12, lambda i: site.chat(key, max_tokens=5, messages=[{"role": "user", "content": "n=5 gap=0.1"}])[0])
+    assert 4 <= results.count(200) < 12 and set(results) <= {200, 429}
+    at_rest(site)
+
+
+def test_money(site):
+    key = site.key("poor")
+    statuses = [site.chat(key, max_tokens=1000, messages=[{"role": "user", "content": "n=1000"}])[0] for _ in range(6)]
+    # 1,000 output tokens at 0.40 a million are 0.0004: two fit into 0.001, a third reservation does not.
+    assert statuses[:2] == [200, 200] and set(statuses[2:]) == {429}
+
+
+def test_models_and_bound_of_a_tier(site, engine):
+    key = site.key("one")
+    assert site.chat(key, "other")[0] == 404
+    site.chat(key, max_tokens=500)
+    assert json.loads(engine.requests[-1][1])["max_tokens"] == 7
+
+
+def test_headers_move(site):
+    key = site.key("hundred", user="headers")
+    status, headers, _ = site.chat(key, max_tokens=2)
+    assert headers["x-ratelimit-limit-requests"] == "100"
+
+
+def test_revoked_within_a_second(site):
+    key = site.key("one")
+    prefix = key[:12]
+    assert site.chat(key, max_tokens=2)[0] == 200
+    assert site.admin("POST", f"/v1/keys/{prefix}/disable")[0] == 200
+    assert [site.chat(key, max_tokens=2)[0] for _ in range(8)] == [401] * 8
+    assert site.admin("POST", f"/v1/keys/{prefix}/enable")[0] == 200
+    assert site.chat(key, max_tokens=2)[0] == 200
+
+
+def test_counts_survive_a_restart(engine):
+    with Site('workers(1)\ntier "five" { requests = { 5, per = "hour" } }\ntenant "five" { tier = "five" }\n' + model(engine)) as s:
+        s.start()
+        key = s.key("five")
+        assert [s.chat(key, max_tokens=2)[0] for _ in range(3)] == [200] * 3
+        s.kill()
+        s.start()
+        assert [s.chat(key, max_tokens=2)[0] for _ in range(3)] == [200, 200, 429]

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs on simulated devices: run, wait, signals, time limits, restarts; and models that sluice starts by itself."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import openai
+import pytest
+from conftest import TOP
+from sluice_site import ROOT, Site
+
+POOL = '''
+workers(1)
+plugin "backend/sim" { devices = { { count = 2, vendor = "nvidia", model = "Sim H100", kind = "h100-80g", memory = "80G", island = "a" } } }
+queue "default" { }
+tenant "default" { queues = { "default" }, operators = true }
+'''
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the agent starts jobs as their callers: needs root")
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with Site(POOL, agent=True) as s:
+        s.start()
+        wait_for(lambda: len(s.admin("GET", "/v1/gpu/devices")[1]) == 2, "devices")
+        yield s
+
+
+def wait_for(what, name, seconds=15):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s for {name}")
+
+
+def states(s):
+    return [d["state"] for d in s.admin("GET", "/v1/gpu/devices")[1]]
+
+
+def test_run(pool):
+    p = pool.ctl("run", "-G", "1", "--", "sh", "-c", "echo out; echo err >&2; echo $CUDA_VISIBLE_DEVICES; exit 3", check=False)
+    assert p.returncode == 3 and p.stdout.startswith("out\n") and "err\n" in p.stderr
+    assert p.stdout.split("\n")[1] in ("0", "1")
+    assert "exit 3" in p.stderr.strip().split("\n")[-1]
+    wait_for(lambda: states(pool) == ["free", "free"], "free devices")
+
+
+@pytest.mark.parametrize("command,code", [(["true"], 0), (["sh", "-c", "kill -9 $$"], 137), (["/nope"], 127), (["/etc/passwd"], 126)])
+def test_exit_codes(pool, command, code):
+    assert pool.ctl("run", "-G", "1", "--", *command, check=False).returncode == code
+
+
+def test_stdin_and_binary(pool):
+    p = subprocess.run([os.path.join(ROOT, "bin", "sluicectl"), "--socket", pool.control, "run", "--", "cat"],
+                       input=bytes(range(256)) * 500, capture_output=True, timeout=60)
+    assert p.returncode == 0 and p.stdout == bytes(range(256)) * 500
+
+
+def test_what_can_never_fit(pool):
+    p = pool.ctl("run", "-G", "8", "--", "true", check=False)
+    assert p.returncode != 0 and "2" in p.stderr
+
+
+def test_waits_for_its_turn(pool):
+    first = pool.ctl("run", "--detach", "-G", "2", "--", "sleep", "1.5").stdout.strip()
+    second = pool.ctl("run", "--detach", "-G", "1", "--", "true").stdout.strip()
+    lease = pool.admin("GET", f"/v1/gpu/leases/{second}")[1]
+    assert lease["state"] == "queued" and lease["reason"]
+    wait_for(lambda: pool.admin("GET", f"/v1/gpu/leases/{second}")[1]["state"] == "ended", "the second one", 20)
+    assert pool.admin("GET", f"/v1/gpu/leases/{first}")[1]["exit_code"] == 0
+
+
+def test_time_limit(pool):
+    p = pool.ctl("run", "-t", "1s", "--", "sleep", "60", check=False)
+    assert p.returncode == 124
+
+
+def test_release_ends_the_whole_tree(pool):
+    script = "trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$; sleep 1000' & sleep 1000"
+    lease = pool.ctl("run", "--detach", "--", "sh", "-c", script).stdout.strip()
+    pid = []
+
+    def started():
+        out = pool.ctl("logs", lease).stdout.split()
+        pid[:] = out
+        return bool(out)
+
+    wait_for(started, "the child's number")
+    pool.ctl("release", lease)
+    wait_for(lambda: states(pool) == ["free", "free"], "free devices", 45)
+    assert not os.path.exists(f"/proc/{pid[0]}"), "nothing of it is left when its devices are free"
+
+
+def test_signal(pool):
+    p = subprocess.Popen([os.path.join(ROOT, "bin", "sluicectl"), "--socket", pool.control, "run", "--", "sh", "-c",
+                          "trap 'echo got it; exit 7' INT; echo ready; while :; do sleep 0.1; done"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert p.stdout.readline() == b"ready\n"
+    p.send_signal(signal.SIGINT)
+    out, _ = p.communicate(timeout=20)
+    assert out == b"got it\n" and p.returncode == 7
+
+
+def test_jobs_outlive_sluiced(pool):
+    p = subprocess.Popen([os.path.join(ROOT, "bin", "sluicectl"), "--socket", pool.control, "run", "--", "sh", "-c",
+                          "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.4; done; exit 5"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert p.stdout.readline() == b"1\n"
+    pool.kill()
+    time.sleep(0.5)
+    pool.start()
+    out, err = p.communicate(timeout=40)
+    assert out.split() == [b"2", b"3", b"4", b"5", b"6", b"7", b"8"] and p.returncode == 5, err
+    wait_for(lambda: states(pool) == ["free", "free"], "free devices")
+
+
+def agent_pid(s):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"sluice-agent") and b"--config" in words and any(s.folder.encode() in w for w in words):
+            return int(pid)
+
+
+def test_jobs_outlive_the_agent(pool):
+    lease = pool.ctl("run", "--detach", "--", "sh", "-c", "sleep 2; echo still here; exit 4").stdout.strip()
+    wait_for(lambda: pool.admin("GET", f"/v1/gpu/leases/{lease}")[1]["state"] == "running", "running")
+    os.kill(agent_pid(pool), signal.SIGKILL)
+    config = os.path.join(pool.folder, "state", "agent.json")
+    log = open(pool.log_path, "ab")
+    subprocess.Popen([os.path.join(ROOT, "sbin", "sluice-agent"), "--config", config, "--socket", f"{pool.folder}/run/agent.sock",
+                      "--state", f"{pool.folder}/state/agent", "--allow-uid", str(os.stat(config).st_uid), "--allow-uid",
+                      str(os.stat(f"{pool.folder}/state").st_uid)], stdout=log, stderr=log, start_new_session=True)
+    wait_for(lambda: pool.admin("GET", f"/v1/gpu/leases/{lease}")[1]["state"] == "ended", "the end", 20)
+    ended = pool.admin("GET", f"/v1/gpu/leases/{lease}")[1]
+    assert ended["exit_code"] == 4 and "still here" in pool.ctl("logs", lease).stdout
+
+
+def test_lists(pool):
+    for noun in ("devices", "leases", "models", "replicas", "tenants", "keys", "usage", "status"):
+        assert pool.ctl(noun).stdout is not None
+        json.loads(pool.ctl(noun, "--json").stdout)
+
+
+ENGINE = '''
+workers(2)
+plugin "backend/sim" {{ devices = {{ {{ count = 2, vendor = "nvidia", model = "Sim H100", kind = "h100-80g", memory = "80G" }} }} }}
+queue "models" {{ }}
+model "tiny" {{ engine = "llamacpp", weights = "{gguf}", gpus = 1, queue = "models", replicas = {{ min = 0, max = 2 }},
+  idle = "3s", wait = "30s", start = "30s", concurrency = 4, max_output = 64,
+  options = {{ binary = {{ "{python}", "{server}" }}, unix_socket = false }},
+  price = {{ input = "1", output = "2" }} }}
+'''
+
+
+@pytest.fixture(scope="module")
+def fleet(tiny):
+    server = shutil.copy(os.path.join(TOP, "examples", "quickstart", "llama_server.py"), os.path.dirname(tiny))
+    os.chmod(server, 0o755)
+    config = ENGINE.format(gguf=tiny, python=sys.executable, server=server)
+    with Site(config, agent=True) as s:
+        s.start()
+        s.secret = s.key()
+        yield s
+
+
+def chat(s, **fields):
+    c = openai.OpenAI(base_url=f"http://127.0.0.1:{s.port}/v1", api_key=s.secret, max_retries=0, timeout=60)
+    return c.chat.completions.create(model="tiny", max_tokens=8, messages=[{"role": "user", "content": "hello"}], **fields)
+
+
+def test_first_request_starts_a_replica_and_idleness_ends_it(fleet):
+    assert fleet.admin("GET", "/v1/replicas")[1] == []
+    answer = chat(fleet)
+    assert answer.usage.completion_tokens == 8
+    replica, = fleet.admin("GET", "/v1/replicas")[1]
+    assert replica["state"] == "ready" and replica["lease"]
+    usage = None
+    for chunk in chat(fleet, stream=True, stream_options={"include_usage": True}):
+        usage = chunk.usage or usage
+    assert usage.completion_tokens == 8
+    rows = fleet.usage_rows()
+    assert rows[0]["output_tokens"] == 8 and rows[0]["replica"] == replica["replica"]
+    wait_for(lambda: fleet.admin("GET", "/v1/replicas")[1] == [], "the idle one to be stopped", 40)
+    wait_for(lambda: all(d["state"] == "free" for d in fleet.admin("GET", "/v1/gpu/devices")[1]), "free devices", 20)
+
+
+def test_engine_killed_is_replaced(fleet):
+    chat(fleet)
+    subprocess.run(["pkill", "-9", "-f", "llama_server.py.*" + "tiny.gguf"])
+    end = time.monotonic() + 30
+    while True:
+        try:
+            assert chat(fleet).usage.completion_tokens == 8
+            break
+        except openai.APIStatusError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.3)
+
+
+def test_engines_outlive_sluiced(fleet):
+    chat(fleet)
+    before = fleet.admin("GET", "/v1/replicas")[1][0]["lease"]
+    fleet.kill()
+    begin = time.monotonic()
+    fleet.start()
+    assert chat(fleet).usage.completion_tokens == 8
+    assert fleet.admin("GET", "/v1/replicas")[1][0]["lease"] == before, "the same engine goes on"
+    assert time.monotonic() - begin < 10
+
+
+def test_engine_that_cannot_start():
+    with Site(POOL + '''model "broken" { engine = "llamacpp", weights = "/nope.gguf", gpus = 1, replicas = { min = 0, max = 1 },
+              options = { binary = { "sh", "-c", "echo no such file as that; exit 1", "x" }, unix_socket = false }, wait = "20s" }''', agent=True) as s:
+        s.start()
+        key = s.key()
+        status, headers, data = s.chat(key, "broken", max_tokens=2)
+        assert status == 503 and json.loads(data)["error"]["code"] == "model_unavailable", data
+        assert b"no such file as that" in data or b"exit" in data
