@@ -382,7 +382,8 @@ def many(agent):
         c.ok("forget", lease=lease) if lease.startswith("M") else None
     time.sleep(0.3)
     tap.same(children_of(pid, "Z"), [], "no zombie after 300 starts")
-    tap.same(len(os.listdir("/proc/%d/fd" % pid)), descriptors, "no descriptor is lost")
+    tap.ok(len(os.listdir("/proc/%d/fd" % pid)) <= descriptors, "no descriptor is lost",
+           (len(os.listdir("/proc/%d/fd" % pid)), descriptors))
     tap.same([n for n in os.listdir(agent.state + "/leases") if n.startswith("M")], [], "forgotten leases leave no file")
 
 
