@@ -27,6 +27,7 @@ static struct {
 	uv_loop_t loop;
 	struct mailbox mailbox;
 	pthread_t thread;
+	uv_sem_t ended;
 	struct conf *conf;
 	struct identity *identity;
 	struct quota *quota;
@@ -119,12 +120,10 @@ static unsigned free_port(void)
 
 static bool load_conf(void)
 {
-	char path[96], lua[1024];
-	const char *top = getenv("top_srcdir");
+	char path[96];
 	struct buf report = { 0 };
 	door.port = free_port();
-	snprintf(lua, sizeof lua, "%s/lua", top ? top : ".");
-	setenv("SLUICE_LUA_PATH", lua, 0);
+	setenv("SLUICE_LUA_PATH", TOP_SRCDIR "/lua", 1);
 	snprintf(path, sizeof path, "%s/sluice.lua", door.folder);
 	FILE *file = fopen(path, "w");
 	if (!file)
@@ -148,6 +147,10 @@ static void *run_loop(void *arg)
 {
 	(void) arg;
 	uv_run(&door.loop, UV_RUN_DEFAULT);
+	uv_sem_post(&door.ended);
+	/* What base/hash keeps for each thread is no leak while the thread lives. */
+	for (;;)
+		pause();
 	return NULL;
 }
 
@@ -187,6 +190,7 @@ int door_open(void)
 		fprintf(stderr, "%s\n", error.text);
 		return -1;
 	}
+	uv_sem_init(&door.ended, 0);
 	return pthread_create(&door.thread, NULL, run_loop, NULL);
 }
 
@@ -208,7 +212,7 @@ void door_close(void)
 {
 	char command[128];
 	door_run(start_close, NULL);
-	pthread_join(door.thread, NULL);
+	uv_sem_wait(&door.ended);
 	atomic_store(&fake_store.slow, false); /* a question that comes back when the door is closed */
 	ledger_close(door.ledger);
 	if (uv_loop_close(&door.loop) != 0)

@@ -2,6 +2,7 @@
 check_PROGRAMS += tests/unit/control/test_control
 tests_unit_control_test_control_SOURCES = tests/unit/control/test_control.c tests/unit/control/fakes.c tests/unit/control/fakes.h \
 	tests/unit/control/door.c tests/unit/control/door.h tests/unit/tap.h
+tests_unit_control_test_control_CPPFLAGS = $(AM_CPPFLAGS) -DTOP_SRCDIR='"$(abs_top_srcdir)"'
 tests_unit_control_test_control_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_control_test_control_LDADD = core/control/libcontrol.a core/ledger/libledger.a core/identity/libidentity.a \
 	core/policy/libpolicy.a core/conf/libconf.a core/quota/libquota.a core/sandbox/libsandbox.a core/http/libhttp.a \
