@@ -16,5 +16,6 @@ include core/pool/local.mk
 include core/fleet/local.mk
 include core/gateway/local.mk
 include core/control/local.mk
+include core/daemon/local.mk
 include core/agent/local.mk
 include core/cli/local.mk

@@ -11,4 +11,5 @@ UNIT_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 
 include tests/unit/local.mk
 include tests/cli/local.mk
+include tests/fault/local.mk
 include tests/fuzz/local.mk

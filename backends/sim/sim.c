@@ -11,12 +11,10 @@
 
 #include "backends/sim/sim.h"
 
-int sim_fail(sl_error *error, int code, const char *format, const char *what)
+int sim_fail(sl_error *error, int code, const char *text, const char *what)
 {
 	error->code = code;
-	int n = snprintf(error->text, sizeof error->text, "%s", format);
-	if (n > 0 && (size_t) n < sizeof error->text - 1)
-		snprintf(error->text + n, sizeof error->text - (size_t) n, "%s", what);
+	snprintf(error->text, sizeof error->text, "%.160s%.80s", text, what);
 	return code;
 }
 

@@ -188,10 +188,24 @@ static int open_backends(struct agent *a, const json_t *list, sl_error *error)
 	return SL_OK;
 }
 
+static bool is_own_child(const void *arg, pid_t pid)
+{
+	const struct agent *a = arg;
+	for (size_t i = 0; i < a->n_backends; i++)
+		if (backend_is_child(a->backends[i], pid))
+			return true;
+	for (const struct lease *l = a->leases; l; l = l->next)
+		if (l->state < LEASE_ENDED && l->tree.supervisor.pid == pid)
+			return true;
+	return false;
+}
+
 static void choose_containment(struct agent *a, bool no_cgroup)
 {
 	char why[256] = "";
 	containment_open(&a->containment, a->state, no_cgroup, why, sizeof why);
+	a->containment.is_own_child = is_own_child;
+	a->containment.own_children = a;
 	if (a->containment.cgroup2)
 		log_info("programs are held in cgroups below %s", a->containment.root);
 	else
@@ -246,6 +260,7 @@ void agent_close(struct agent *a)
 	a->n_backends = 0;
 	if (a->launcher_plugin)
 		plugin_close(a->launcher_plugin, 0);
+	containment_close(&a->containment);
 	if (a->lock >= 0)
 		close(a->lock);
 }

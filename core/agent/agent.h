@@ -99,6 +99,7 @@ void backend_devices(const struct backend *b, json_t *array);
 bool backend_has(const struct backend *b, const char *uuid);
 /* Asks the child. done is called once, from the loop; never from inside this call. */
 void backend_call(struct backend *b, const char *op, json_t *request, unsigned deadline_ms, backend_done done, void *arg);
+bool backend_is_child(const struct backend *b, pid_t pid);
 void backend_reaped(struct backend *b, pid_t pid, int status);
 /* The child's side: serves one backend on this socket until it closes. */
 int backend_host_main(int fd);

@@ -385,6 +385,11 @@ static void start(struct backend *b)
 	call_first(b, "open", json_pack("{s:s,s:O}", "name", b->name, "options", b->options), OPEN_MS, opened);
 }
 
+bool backend_is_child(const struct backend *b, pid_t pid)
+{
+	return pid == b->pid;
+}
+
 void backend_reaped(struct backend *b, pid_t pid, int status)
 {
 	if (!pid || pid != b->pid)

@@ -277,7 +277,7 @@ static void detach(void)
 
 int supervise_main(void)
 {
-	struct supervisor s = { 0 };
+	static struct supervisor s; /* all of it is needed for as long as the process lives */
 	sl_error e = { 0 };
 	detach();
 	s.spec = frame_recv(SUPERVISE_FD, &e);

@@ -18,6 +18,10 @@ struct containment {
 	bool cgroup2;
 	char root[PATH_MAX]; /* MOUNT/sluice/HASH, the cgroup of this agent; empty without cgroup v2 */
 	char mark[16];       /* HASH: names this agent's state folder */
+	/* Is that child of ours a supervisor or a backend? Others are orphans of a killed supervisor, as the agent is
+	 * a subreaper too. NULL: not known, then no child is looked at. */
+	bool (*is_own_child)(const void *arg, pid_t pid);
+	const void *own_children;
 };
 
 struct tree {
@@ -30,6 +34,8 @@ struct tree {
 /* Finds out what this machine offers; `why` gets the reason when it is not cgroup v2. force_processes: do not
  * look for cgroups. */
 void containment_open(struct containment *c, const char *state, bool force_processes, char *why, size_t room);
+/* Takes the agent's cgroups away where nothing is left in them. */
+void containment_close(const struct containment *c);
 /* The cgroup that supervisors live in; empty without cgroup v2. */
 void containment_supervisors(const struct containment *c, char *out, size_t room);
 

@@ -110,6 +110,8 @@ struct cli {
 
 /* Parses argv into *cli. 0, or an exit code after the error was printed. */
 int cli_parse(struct cli *cli, int argc, char **argv);
+/* Format, colour, address and the like, once the options are known (settings.c). 0, or an exit code. */
+int cli_settings(struct cli *cli);
 /* The command of these words; NULL: none. used: how many of them name it. */
 const struct cli_command *cli_find(const char *noun, const char *verb, int *used);
 /* The last value of an option, NULL when it was not given. */

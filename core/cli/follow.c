@@ -84,9 +84,11 @@ static void take_line(struct follow *f, sl_str line)
 		found(f);
 	if (!json_is_object(message)) {
 		fail(f, SL_EUPSTREAM, "sluiced sent a line of its stream that is no JSON object");
-	} else if (json_is_object(ended)) {
+	} else if (json_is_object(ended) && json_is_string(json_object_get(ended, "ended_at"))) {
 		json_decref(f->ended);
 		f->ended = json_incref((json_t *) ended);
+	} else if (json_is_object(ended)) {
+		f->early = true;
 	} else if (json_object_get(message, "log")) {
 		f->messages++;
 		take_log(f, message);
@@ -102,7 +104,7 @@ static void take_lines(struct follow *f)
 {
 	struct buf *body = &f->call.body;
 	size_t at = 0;
-	while (!f->ended && f->error.code == 0 && at < body->len) {
+	while (!f->ended && !f->early && f->error.code == 0 && at < body->len) {
 		const char *end = memchr(body->data + at, '\n', body->len - at);
 		if (!end)
 			break;
@@ -156,6 +158,12 @@ static void step_call(struct follow *f, uint64_t now_ns)
 		return;
 	}
 	take_lines(f);
+	if (f->early) {
+		f->early = false;
+		client_close(&f->call);
+		f->retry_ns = now_ns + SECOND;
+		return;
+	}
 	if (!f->ended && f->error.code == 0 && (f->call.state == CLIENT_DONE || f->call.state == CLIENT_FAILED))
 		lose(f, now_ns);
 }

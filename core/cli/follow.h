@@ -29,6 +29,7 @@ struct follow {
 	uint64_t heard_ns; /* last sign of life */
 	uint64_t messages; /* states and output so far */
 	unsigned attempts;
+	bool early;        /* it said "ended" of a lease that has not: asked again in a moment */
 	bool told;         /* lost() was called with true */
 	json_t *ended;     /* the lease's end record once ENDED; freed by follow_close */
 	sl_error error;    /* FAILED: why */

@@ -127,7 +127,8 @@ int policy_test_run(struct cli *cli)
 static json_t *eval_request(const struct cli *cli)
 {
 	static const struct { const char *option, *field; } texts[] = {
-		{ "tenant", "tenant" }, { "tier", "tier" }, { "key", "key" }, { "user", "user" }, { "model", "model" }, { "door", "door" },
+		{ "tenant", "tenant" }, { "tier", "tier" }, { "key", "key" }, { "user", "user" }, { "model", "model" },
+		{ "door", "door" },
 	};
 	static const struct { const char *option, *field; } numbers[] = {
 		{ "prompt-tokens", "prompt_tokens" }, { "max-output", "max_output" },

@@ -23,6 +23,7 @@ core_cli_libcli_a_SOURCES = \
 	core/cli/parse.c \
 	core/cli/run.c \
 	core/cli/session.c core/cli/session.h \
+	core/cli/settings.c \
 	core/cli/show.c \
 	core/cli/sink.c core/cli/sink.h \
 	core/cli/status.c \

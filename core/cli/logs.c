@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* logs.c - sluicectl logs: what a program has written, and with -f what it writes. */
+#include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "core/cli/follow.h"
 #include "core/cli/sink.h"
 
+enum { ONCE_MAX = 256 * 1024 }; /* bytes of each stream that one call gives */
 static const uint64_t QUIET_NS = 200000000u;
 
 struct tail {
@@ -80,24 +82,26 @@ static int follow_logs(struct tail *t)
 		write_out(t);
 	}
 	if (result != FOLLOW_FAILED)
-		return CLI_DONE;
+		return CLI_DONE; /* or the reader has gone */
 	if (f->status)
 		return cli_fail_answer(t->cli, f->status, buf_str(&f->call.body));
 	return cli_fail(t->cli, CLI_NO_SERVER, "systemctl status sluiced", "%s", f->error.text);
 }
 
-/* What is kept of one stream now. */
+/* The end of what is kept of one stream now. */
 static int read_logs(struct tail *t, int source)
 {
 	struct buf target = { 0 }, bytes = { 0 };
 	buf_puts(&target, "/v1/gpu/leases/");
 	cli_put_escaped(&target, t->cli->args[0]);
-	buf_printf(&target, "/logs?source=%s&from=0", source == FOLLOW_OUT ? "out" : "err");
+	buf_printf(&target, "/logs?source=%s&from=-%d&max=%d", source == FOLLOW_OUT ? "out" : "err", ONCE_MAX, ONCE_MAX);
 	buf_put(&target, "", 1);
 	int code = target.failed ? cli_fail(t->cli, CLI_FAILED, NULL, "out of memory")
 	           : cli_call_raw(t->cli, target.data, &bytes);
 	if (code == CLI_DONE)
 		sink_put(&t->sink[source], bytes.data, bytes.len);
+	if (bytes.len >= ONCE_MAX && t->lines < 0)
+		cli_note(t->cli, "sluicectl: the last 256 KiB; all that is kept: sluicectl logs -f %s", t->cli->args[0]);
 	sink_release(&t->sink[source], t->lines);
 	buf_free(&target);
 	buf_free(&bytes);
@@ -119,6 +123,9 @@ int logs_run(struct cli *cli)
 	for (int i = 0; code == CLI_DONE && !cli_flag(cli, "follow") && i < 2; i++)
 		code = t.wanted[i] ? read_logs(&t, i) : CLI_DONE;
 	write_out(&t);
+	for (int i = 0; code == CLI_DONE && i < 2; i++)
+		if (t.sink[i].gone && t.sink[i].why != EPIPE)
+			code = cli_fail(cli, CLI_FAILED, NULL, "cannot write the output: %s", strerror(t.sink[i].why));
 	follow_close(&t.follow);
 	for (int i = 0; i < 2; i++)
 		buf_free(&t.sink[i].pending);

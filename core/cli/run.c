@@ -109,9 +109,7 @@ static void put_number(struct cli *cli, json_t *request, const char *field, cons
 
 static int build_request(struct cli *cli, json_t *request)
 {
-	const char *base = strrchr(cli->program[0], '/');
 	json_t *env = environment(cli);
-	json_set_str(request, "name", str_of(base && base[1] ? base + 1 : cli->program[0]));
 	put_text(cli, request, "name", "name");
 	put_text(cli, request, "queue", "queue");
 	put_text(cli, request, "kind", "kind");
@@ -147,7 +145,7 @@ static void write_report(struct cli *cli, int fd, const json_t *lease)
 {
 	if (fd < 0)
 		return;
-	if (lease && (json_dumpfd(lease, fd, JSON_INDENT(2)) < 0 || write(fd, "\n", 1) != 1))
+	if (lease && (json_dumpfd(lease, fd, JSON_INDENT(2) | FORMAT_JSON_REAL) < 0 || write(fd, "\n", 1) != 1))
 		cli_note(cli, "sluicectl: the report was not written: %s", strerror(errno));
 	close(fd);
 }

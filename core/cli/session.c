@@ -55,7 +55,7 @@ static void draw_line(struct session *s, uint64_t now_ns)
 		return;
 	s->line_ns = now_ns + SECOND;
 	buf_printf(&line, "\r\033[K%s waiting ", s->follow.lease);
-	format_seconds(&line, (int64_t) ((now_ns - s->started_ns) / SECOND));
+	format_seconds(&line, (double) ((now_ns - s->started_ns) / SECOND));
 	if (s->reason[0]) {
 		buf_puts(&line, ": ");
 		cli_put_clean(&line, s->reason);
@@ -66,13 +66,12 @@ static void draw_line(struct session *s, uint64_t now_ns)
 	buf_free(&line);
 }
 
-static bool is_waiting(const char *state)
+/* Is the change worth a line? What passes in a moment, and the end, which has a line of its own, is not. */
+static bool is_news(const struct session *s, const char *state, const char *reason)
 {
-	static const char *const words[] = { "requested", "queued", "waiting", "granted", "prepared", "denied", NULL };
-	for (int i = 0; words[i]; i++)
-		if (strcmp(words[i], state) == 0)
-			return true;
-	return false;
+	if (s->begun)
+		return strcmp(state, "suspended") == 0 || (strcmp(state, "running") == 0 && *reason);
+	return !s->cli->tty_err && (strcmp(state, "queued") == 0 || strcmp(state, "waiting") == 0);
 }
 
 static void on_changed(void *arg, const char *state, const char *reason)
@@ -87,8 +86,7 @@ static void on_changed(void *arg, const char *state, const char *reason)
 		s->feed.ready = true;
 		clear_line(s);
 	}
-	bool telling = s->begun ? strcmp(state, "suspended") == 0 : !s->cli->tty_err && is_waiting(state);
-	if (!same && telling)
+	if (!same && is_news(s, state, reason))
 		cli_note(s->cli, "%s %s%s%s", s->follow.lease, state, *reason ? ": " : "", reason);
 }
 
@@ -257,9 +255,15 @@ static void fill_poll(struct session *s, struct pollfd *p)
 /* A reader of our output that has gone: like a hangup, but said by the pipe. */
 static void check_sinks(struct session *s)
 {
-	if (!s->sink[0].gone || s->left >= 0 || s->releasing)
+	struct sink *out = &s->sink[0];
+	if (!out->gone || s->left >= 0 || s->releasing || s->told_gone)
 		return;
-	if (s->end_on_hangup) {
+	s->told_gone = true;
+	if (out->why != EPIPE) {
+		clear_line(s);
+		cli_note(s->cli, "sluicectl: output cannot be written: %s. What is kept of it: sluicectl logs %s", strerror(out->why),
+		         s->follow.lease);
+	} else if (s->end_on_hangup) {
 		s->leave = 141;
 		ask_release(s);
 	} else {
@@ -350,6 +354,8 @@ int session_run(struct session *s)
 	clear_line(s);
 	if (result == FOLLOW_ENDED)
 		drain_sinks(s);
+	if (s->sink[0].why != EPIPE)
+		check_sinks(s);
 	if (s->feed.doubt)
 		cli_note(s->cli, "sluicectl: a connection was lost while input was sent: a piece of it may be missing");
 	if (s->left >= 0)

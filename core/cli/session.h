@@ -25,6 +25,7 @@ struct session {
 	bool line_shown;
 	uint64_t interrupt_ns;  /* the last Ctrl-C */
 	int leave;              /* exit code of a cancelled lease, 0: none */
+	bool told_gone;         /* that nobody takes the output */
 	int left;               /* this process leaves at once with this code, -1: no */
 
 	struct client_call action; /* a signal or the release on its way */

@@ -33,8 +33,10 @@ void sink_write(struct sink *s, bool all)
 			continue;
 		if (n < 0 && errno == EAGAIN && !all)
 			break;
-		if (n < 0 && errno != EAGAIN)
+		if (n < 0 && errno != EAGAIN) {
 			s->gone = true;
+			s->why = errno;
+		}
 		at += n > 0 ? (size_t) n : 0;
 		if (!all)
 			break;

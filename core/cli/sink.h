@@ -11,7 +11,8 @@ enum { SINK_FULL = 1024 * 1024 }; /* above it the stream is not read on */
 
 struct sink {
 	int fd;
-	bool gone;    /* the reader has closed; what comes is dropped */
+	bool gone;    /* it cannot be written to; what comes is dropped */
+	int why;      /* gone: errno; EPIPE: the reader has closed */
 	bool hold;    /* keep everything until sink_release: the beginning may be cut off */
 	struct buf pending;
 };

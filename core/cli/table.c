@@ -7,8 +7,10 @@
 #define YES FLAG("yes", 'y', "do not ask")
 
 const struct cli_option cli_global_options[] = {
-	{ "socket", 0, OPTION_TEXT, "PATH", "SLUICE_URL, or " SLUICE_RUN_DIR "/control.sock", "where sluiced listens: /PATH, unix:/PATH or http://HOST:PORT", NULL, false },
-	{ "output", 'o', OPTION_TEXT, "FORMAT", "SLUICE_OUTPUT, or table", "table, wide, json, jsonl, csv, name or columns=A,B", NULL, false },
+	{ "socket", 0, OPTION_TEXT, "PATH", "SLUICE_URL, or " SLUICE_RUN_DIR "/control.sock",
+	  "where sluiced listens: /PATH, unix:/PATH or http://HOST:PORT", NULL, false },
+	{ "output", 'o', OPTION_TEXT, "FORMAT", "SLUICE_OUTPUT, or table",
+	  "table, wide, json, jsonl, csv, name or columns=A,B", NULL, false },
 	FLAG("json", 0, "the same as -o json"),
 	FLAG("no-header", 0, "tables and CSV without their first line"),
 	FLAG("utc", 0, "times in UTC instead of the local zone"),
@@ -85,7 +87,7 @@ static const struct cli_option keys_options[] = {
 };
 
 static const struct cli_option key_options[] = {
-	{ "tenant", 0, OPTION_TEXT, "TENANT", "your own", "who pays", NULL, false },
+	{ "tenant", 0, OPTION_TEXT, "TENANT", NULL, "who pays", NULL, false },
 	{ "user", 0, OPTION_TEXT, "USER", "you", "whose key it is", NULL, false },
 	{ "expires", 0, OPTION_DURATION, "TIME", "never", "it stops working after so long", NULL, false },
 	END_OPTIONS
@@ -145,6 +147,8 @@ const struct cli_command cli_commands[] = {
 	  .examples = "attach L1042\nattach --tail 20 train", .run = attach_run },
 	{ .noun = "logs", .alias = "log", .role = "owner", .args = "LEASE", .args_min = 1, .args_max = 1,
 	  .options = logs_options, .summary = "what a program has written",
+	  .text = "Its output to stdout, its errors to stderr: the last 256 KiB of each, or with -f all that is kept and "
+	          "then what comes.",
 	  .examples = "logs L1042\nlogs -f --tail 100 L1042\nlogs --source err L1042", .run = logs_run },
 	{ .noun = "release", .role = "owner", .args = "LEASE...", .args_min = 1, .args_max = CLI_ARGS_MAX,
 	  .options = release_options, .summary = "end leases, or cancel waiting ones",

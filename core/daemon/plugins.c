@@ -18,6 +18,15 @@ static struct plugin_spec spec_of(const struct conf_plugin *p, char where[256])
 		.where = p->place.file ? where : NULL, .options = p->options };
 }
 
+/* The store's file is in the state folder unless the configuration says otherwise. */
+static json_t *options_with_path(const struct conf *conf, const struct conf_plugin *p)
+{
+	json_t *options = p->options ? json_deep_copy(p->options) : json_object();
+	if (strcmp(p->kind, "store") == 0 && options && !json_object_get(options, "path"))
+		json_object_set_new(options, "path", json_sprintf("%s/sluice.db", conf->state));
+	return options;
+}
+
 int plugins_check(const struct conf *conf, struct buf *report)
 {
 	static const struct plugin_services none = { 0 };
@@ -26,7 +35,11 @@ int plugins_check(const struct conf *conf, struct buf *report)
 		char where[256];
 		sl_error error;
 		struct plugin_spec spec = spec_of(&conf->plugins[i], where);
-		if (plugin_check(&spec, &none, NULL, &error) == SL_OK)
+		json_t *options = options_with_path(conf, &conf->plugins[i]);
+		spec.options = options;
+		int found = plugin_check(&spec, &none, NULL, &error);
+		json_decref(options);
+		if (found == SL_OK)
 			continue;
 		buf_printf(report, "%s%s\n", conf->plugins[i].optional ? "warning: " : "", error.text);
 		if (!conf->plugins[i].optional)
@@ -47,15 +60,6 @@ static int user_find(void *ctx, uint32_t uid, uint32_t gid, sl_identity *out, sl
 	return identity_find_user(d->identity, uid, gid, out, error);
 }
 
-/* The store's file is in the state folder unless the configuration says otherwise. */
-static json_t *options_with_path(const struct daemon *d, const struct conf_plugin *p)
-{
-	json_t *options = p->options ? json_deep_copy(p->options) : json_object();
-	if (strcmp(p->kind, "store") == 0 && options && !json_object_get(options, "path"))
-		json_object_set_new(options, "path", json_sprintf("%s/sluice.db", d->conf->state));
-	return options;
-}
-
 static int open_one(struct daemon *d, const struct conf_plugin *p, sl_error *error)
 {
 	char where[256];
@@ -70,7 +74,7 @@ static int open_one(struct daemon *d, const struct conf_plugin *p, sl_error *err
 		return SL_OK;
 	if (*slot)
 		return error_set(error, SL_EINVAL, "%s: there is a %s plugin already, and one is all that is used", where, p->kind);
-	json_t *options = options_with_path(d, p);
+	json_t *options = options_with_path(d->conf, p);
 	spec.options = options;
 	struct plugin *plugin = plugin_open(&spec, &d->services, NULL, error);
 	json_decref(options);
@@ -127,7 +131,7 @@ int plugins_reconfigure(struct daemon *d, const struct conf *conf, struct buf *r
 			buf_printf(report, "warning: plugin \"%s/%s\" is new: it is used after a restart\n", p->kind, p->name);
 			continue;
 		}
-		json_t *options = options_with_path(d, p);
+		json_t *options = options_with_path(conf, p);
 		if (plugin_reconfigure(plugin, options, &error) != SL_OK)
 			buf_printf(report, "warning: %s\n", error.text);
 		json_decref(options);

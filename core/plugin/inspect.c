@@ -74,6 +74,7 @@ static _Noreturn void child(const struct plugin_spec *spec, int fd)
 {
 	static const int deadly[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGTERM, SIGALRM };
 	setpgid(0, 0);
+	plugin_limit_ms -= plugin_limit_ms / 5; /* a check() that hangs is named by us, before the parent gives up */
 	/* The parent reports the signal; a handler that it had would only hide it. */
 	for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
 		signal(deadly[i], SIG_DFL);

@@ -38,6 +38,19 @@ static bool add_tier_limits(const struct policy_request *r, struct policy_admiss
 	return true;
 }
 
+bool policy_tier_allows(const struct conf_tier *tier, const struct conf_model *model, const char *name)
+{
+	bool allowed = !tier->models;
+	for (size_t i = 0; !allowed && i < tier->n_models; i++) {
+		allowed = strcmp(tier->models[i], name) == 0;
+		if (!model || strcmp(model->name, name) != 0)
+			continue;
+		for (size_t j = 0; !allowed && j < model->n_aliases; j++) /* the tier may list the model by an alias */
+			allowed = strcmp(tier->models[i], model->aliases[j]) == 0;
+	}
+	return allowed;
+}
+
 void policy_default_admit(const struct policy_request *r, struct policy_admission *out)
 {
 	out->verdict = POLICY_ALLOW;
@@ -46,13 +59,7 @@ void policy_default_admit(const struct policy_request *r, struct policy_admissio
 	out->max_output = r->tier->max_output;
 	out->model[0] = '\0';
 	out->where[0] = '\0';
-	bool allowed = !r->tier->models || !r->model;
-	for (size_t i = 0; !allowed && i < r->tier->n_models; i++) {
-		allowed = strcmp(r->tier->models[i], r->model->name) == 0;
-		for (size_t j = 0; !allowed && j < r->model->n_aliases; j++)
-			allowed = strcmp(r->tier->models[i], r->model->aliases[j]) == 0;
-	}
-	if (!allowed) {
+	if (r->model && !policy_tier_allows(r->tier, r->model, r->model->name)) {
 		out->verdict = POLICY_DENY;
 		out->denial.status = 403;
 		str_copy(out->denial.code, sizeof out->denial.code, STR("model_not_in_tier"));
@@ -209,6 +216,11 @@ void policy_take_admission(lua_State *L, struct policy *p, const struct policy_r
 		policy_default_admit(r, out);
 		return;
 	}
+	out->verdict = POLICY_ALLOW;
+	out->priority = r->tier->priority;
+	out->max_output = r->tier->max_output;
+	out->n_limits = 0;
+	out->model[0] = out->where[0] = '\0';
 	const struct policy_denied *denied = policy_to_denied(L, -1);
 	if (denied) {
 		out->verdict = POLICY_DENY;
@@ -217,11 +229,6 @@ void policy_take_admission(lua_State *L, struct policy *p, const struct policy_r
 	}
 	if (lua_type(L, -1) != LUA_TTABLE)
 		luaL_error(L, "admit must return deny(status, code, words), a table or nil, not %s", luaL_tolstring(L, -1, NULL));
-	out->verdict = POLICY_ALLOW;
-	out->priority = r->tier->priority;
-	out->max_output = r->tier->max_output;
-	out->n_limits = 0;
-	out->model[0] = out->where[0] = '\0';
 	bool limits = false;
 	lua_pushnil(L);
 	while (lua_next(L, -2)) {

@@ -64,7 +64,9 @@ int policy_deny(lua_State *L);
 /* "denial", "replica", ... of a userdata of ours, else the Lua type. */
 int policy_kind(lua_State *L);
 
-/* decide.c: what hooks returned. They raise what is wrong. The value is on top of the stack. */
+/* decide.c: may the tier call the model of this name? `model`: the request's, for its aliases, may be NULL. */
+bool policy_tier_allows(const struct conf_tier *tier, const struct conf_model *model, const char *name);
+/* What hooks returned. They raise what is wrong. The value is on top of the stack. */
 void policy_take_admission(lua_State *L, struct policy *p, const struct policy_request *r, struct policy_admission *out);
 void policy_take_routing(lua_State *L, struct policy *p, struct policy_routing *out);
 void policy_take_wanted(lua_State *L, const struct conf_model *model, int *wanted);
@@ -76,6 +78,8 @@ int policy_test_signals(lua_State *L);
 
 /* tests.c */
 int policy_run_tests(struct policy *p, struct buf *report, bool all, sl_error *error);
+/* names.c: one finding a line for each use of a global that is nowhere defined. The text has been run already. */
+void policy_check_names(struct policy *p, sl_str text, struct buf *report);
 /* As policy_open, for a file that is not conf's; NULL: the standard policy. */
 struct policy *policy_open_file(struct conf *conf, const char *file, sl_error *error);
 

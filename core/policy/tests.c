@@ -196,6 +196,8 @@ bool policy_check(const char *file, struct buf *report)
 	size_t before = report->len;
 	struct tests *t = find_tests(p, report, &error);
 	free(t);
+	if (p->text.ptr)
+		policy_check_names(p, p->text, report);
 	probe(p, report);
 	if (policy_run_tests(p, NULL, false, &error) != 0)
 		buf_printf(report, "%s\n", error.text);

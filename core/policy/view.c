@@ -115,12 +115,8 @@ static int tier_allows(lua_State *L)
 {
 	if (!policy_to_view(L, 1, kind_tier))
 		return luaL_error(L, "write req.tier:allows(name), with a colon");
-	const struct conf_tier *tier = request_of(L)->tier;
-	const char *name = luaL_checkstring(L, 2);
-	bool allowed = !tier->models;
-	for (size_t i = 0; i < tier->n_models; i++)
-		allowed = allowed || strcmp(tier->models[i], name) == 0;
-	lua_pushboolean(L, allowed);
+	const struct policy_request *r = request_of(L);
+	lua_pushboolean(L, policy_tier_allows(r->tier, r->model, luaL_checkstring(L, 2)));
 	return 1;
 }
 

@@ -8,13 +8,13 @@
 #include "core/base/str.h"
 #include "core/pool/inner.h"
 
-json_t *show_lease(struct pool *pool, const struct job *job, bool ask_scheduler)
+json_t *show_lease(struct pool *pool, const struct job *job, bool in_full)
 {
 	char text[SL_ERROR_TEXT] = "";
 	const struct lease *lease = &job->lease;
 	const char *reason = NULL;
 	if (lease->state == LEASE_QUEUED) {
-		round_reason(pool, lease, ask_scheduler, text);
+		round_reason(pool, lease, in_full, text);
 		reason = text[0] ? text : NULL;
 	} else if (!lease_state_over(lease->state) && !pool->agent.ready) {
 		char at[32];

@@ -12,7 +12,7 @@
 
 static const char key_user, key_library;
 
-enum { NAMES_MAX = 256 };
+enum { NAMES_MAX = 256, PRINT_UNITS = 1000 };
 
 static const char *const blocked_globals[] = { "load", "loadstring", "dofile", "loadfile", "require", "xpcall",
 	"collectgarbage", "rawget", "rawset", "setfenv", "getfenv", "warn", "_G", NULL };
@@ -48,12 +48,9 @@ static int raise_unknown(lua_State *L, const char *what, const char *name, const
 	return luaL_error(L, "%s", what);
 }
 
-/* __index of the library: nobody has this global. */
-static int undefined(lua_State *L)
+int sandbox_missing(lua_State *L)
 {
-	if (lua_type(L, 2) != LUA_TSTRING)
-		return luaL_error(L, "globals are named by text, not by a %s value", luaL_typename(L, 2));
-	const char *name = lua_tostring(L, 2);
+	const char *name = luaL_checkstring(L, 1);
 	if (listed(blocked_globals, name))
 		return luaL_error(L, "blocked function: %s is not available here", name);
 	const char *names[NAMES_MAX];
@@ -62,6 +59,15 @@ static int undefined(lua_State *L)
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &key_library);
 	n = add_names(L, names, n);
 	return raise_unknown(L, lua_pushfstring(L, "'%s' is not defined", name), name, names, n);
+}
+
+/* __index of the library: nobody has this global. */
+static int undefined(lua_State *L)
+{
+	if (lua_type(L, 2) != LUA_TSTRING)
+		return luaL_error(L, "globals are named by text, not by a %s value", luaL_typename(L, 2));
+	lua_remove(L, 1);
+	return sandbox_missing(L);
 }
 
 static int set_global(lua_State *L)
@@ -185,6 +191,7 @@ static int set_metatable(lua_State *L)
 
 static int print(lua_State *L)
 {
+	sandbox_charge(L, PRINT_UNITS);
 	char line[512];
 	size_t used = 0;
 	line[0] = '\0';

@@ -40,7 +40,8 @@ int sandbox_read_file(const char *path, struct buf *out, sl_error *error);
 void sandbox_lock(struct sandbox *s);
 
 /* lua_pcall with the budget renewed, for a function and n arguments on the stack; leaves `results` (a number, at most
- * 16) on it, or nothing. Not from inside a call. SL_OK, SL_EINVAL (the code raised; text has file:line), SL_ELIMIT (budget or memory). */
+ * 16) on it, or nothing. Not from inside a call. SL_OK, SL_EINVAL (the code raised; text has file:line), SL_ELIMIT
+ * (budget or memory). */
 int sandbox_call(struct sandbox *s, int arguments, int results, sl_error *error);
 /* The traceback of the last failed call, one line an entry; valid until the next call. */
 const char *sandbox_traceback(const struct sandbox *s);
@@ -66,6 +67,8 @@ void sandbox_provide(lua_State *L, const char *name);
 void sandbox_freeze(lua_State *L, const char *name);
 /* Pushes a global as scripts see it, nil when there is none; its type. */
 int sandbox_global(lua_State *L, const char *name);
+/* Lua function of a name that is not defined: raises "'prinnt' is not defined: did you mean 'print'?". */
+int sandbox_missing(lua_State *L);
 /* Pushes the table of the globals that scripts have set (empty after sandbox_lock: read them before). */
 void sandbox_globals(lua_State *L);
 /* Takes work that was done in C from the budget of the running call. */

@@ -137,7 +137,7 @@ agent {{ socket = "{self.folder}/run/agent.sock", start = {"true" if self.agent 
         assert status == 201, answer
         return answer["secret"]
 
-    def usage_rows(self, limit=100000):
+    def usage_rows(self, limit=10000):
         status, rows = self.admin("GET", f"/v1/usage/requests?limit={limit}", timeout=60)
         assert status == 200, rows
         return rows

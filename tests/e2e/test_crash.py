@@ -4,6 +4,7 @@ import json
 import os
 import random
 import socket
+import sqlite3
 import threading
 import time
 
@@ -64,7 +65,10 @@ def test_kill_9(engine):
         for c in clients:
             c.join(20)
         complete = {k: v for c in clients for k, v in c.complete.items()}
-        rows = s.usage_rows(10 ** 6)
+        s.usage_rows(1)  # the store has everything now
+        with sqlite3.connect(os.path.join(s.folder, "state", "sluice.db")) as store:
+            store.row_factory = sqlite3.Row
+            rows = [dict(r) for r in store.execute("SELECT * FROM usage")]
         by_id = {}
         for r in rows:
             by_id.setdefault(r["request_id"].lower(), []).append(r)

@@ -4,6 +4,7 @@
  * The key comes as `Authorization: Bearer KEY` or as `x-api-key: KEY`. Its shape and checksum are looked at first,
  * so that typing mistakes and noise cost no hash; what is asked of the host is the SHA-256. */
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +20,10 @@ struct keys {
 	size_t prefix_len;
 };
 
-/* A hash context of this thread, made on its first key and kept. */
-static __thread EVP_MD_CTX *context;
+/* Each thread has a hash context, made on its first key and freed with the thread. All instances share them. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t context_key;
+static int has_context_key;
 
 /* One wording for every key that is not good, so that nobody learns which part of a guess was right. */
 static int refuse(sl_error *error, int code, const char *text)
@@ -83,11 +86,33 @@ static int looks_like_key(const struct keys *k, sl_str key)
 	return value == crc32_of(k->crc_table, key.ptr, checked);
 }
 
+static void free_context(void *context)
+{
+	EVP_MD_CTX_free(context);
+}
+
+static void make_context_key(void)
+{
+	has_context_key = pthread_key_create(&context_key, free_context) == 0;
+}
+
+static EVP_MD_CTX *own_context(void)
+{
+	EVP_MD_CTX *context = pthread_getspecific(context_key);
+	if (!context) {
+		context = EVP_MD_CTX_new();
+		if (context && pthread_setspecific(context_key, context) != 0) {
+			EVP_MD_CTX_free(context);
+			context = NULL;
+		}
+	}
+	return context;
+}
+
 static int hash(const struct keys *k, sl_str key, uint8_t digest[DIGEST])
 {
 	unsigned len = 0;
-	if (!context)
-		context = EVP_MD_CTX_new();
+	EVP_MD_CTX *context = own_context();
 	return context && EVP_DigestInit_ex(context, k->sha256, NULL) && EVP_DigestUpdate(context, key.ptr, key.len) &&
 	       EVP_DigestFinal_ex(context, digest, &len) && len == DIGEST;
 }
@@ -190,10 +215,13 @@ static int keys_open(const sl_host *host, const sl_conf *conf, void **self, sl_e
 	memcpy(k->prefix, prefix.ptr, prefix.len);
 	k->prefix_len = prefix.len;
 	crc_table_fill(k->crc_table);
+	pthread_once(&once, make_context_key);
 	k->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-	if (!k->sha256) {
+	if (!k->sha256 || !has_context_key) {
+		int no_hash = !k->sha256;
 		keys_close(k);
-		return refuse(error, SL_EINTERNAL, "libcrypto offers no SHA-256; check openssl.cnf");
+		return refuse(error, SL_EINTERNAL, no_hash ? "libcrypto offers no SHA-256; check openssl.cnf"
+		                                           : "the process has no thread key left");
 	}
 	*self = k;
 	return SL_OK;

@@ -13,7 +13,8 @@
 
 static void expect_text(struct buf *b, const char *wanted, const char *name)
 {
-	cr_expect(b->len == strlen(wanted) && (b->len == 0 || memcmp(b->data, wanted, b->len) == 0), "%s: got '%.*s', wanted '%s'",
+	cr_expect(b->len == strlen(wanted) && (b->len == 0 || memcmp(b->data, wanted, b->len) == 0),
+		"%s: got '%.*s', wanted '%s'",
 	          name, (int) b->len, b->data ? b->data : "", wanted);
 	buf_free(b);
 }
@@ -21,7 +22,8 @@ static void expect_text(struct buf *b, const char *wanted, const char *name)
 Test(cli, base64_takes_what_it_should)
 {
 	static const struct { const char *text, *bytes; } cases[] = {
-		{ "", "" }, { "YQ==", "a" }, { "YWI=", "ab" }, { "YWJj", "abc" }, { "YWJjZA==", "abcd" }, { "+/+/", "\xfb\xff\xbf" },
+		{ "", "" }, { "YQ==", "a" }, { "YWI=", "ab" }, { "YWJj", "abc" }, { "YWJjZA==", "abcd" },
+		{ "+/+/", "\xfb\xff\xbf" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct buf out = { 0 };
@@ -32,7 +34,8 @@ Test(cli, base64_takes_what_it_should)
 
 Test(cli, base64_refuses_the_rest)
 {
-	static const char *const cases[] = { "Y", "YQ", "YQ=", "=QQQ", "Y===", "YQ==YQ==", "YW J", "YWJ\n", "YW-_", "====", "\xff\xff\xff\xff" };
+	static const char *const cases[] = { "Y", "YQ", "YQ=", "=QQQ", "Y===", "YQ==YQ==", "YW J", "YWJ\n",
+		"YW-_", "====", "\xff\xff\xff\xff" };
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct buf out = { 0 };
 		cr_expect(!base64_decode(&out, str_of(cases[i])), "'%s' is no base64", cases[i]);
@@ -43,8 +46,10 @@ Test(cli, base64_refuses_the_rest)
 Test(cli, a_tail_is_the_last_lines)
 {
 	static const struct { const char *text; int64_t lines; const char *wanted; } cases[] = {
-		{ "a\nb\nc\n", 2, "b\nc\n" }, { "a\nb\nc", 2, "b\nc" }, { "a\nb\nc\n", 0, "" }, { "a\nb\n", 9, "a\nb\n" },
-		{ "a", 1, "a" }, { "", 3, "" }, { "\n\n\n", 1, "\n" }, { "a\n\n", 2, "a\n\n" }, { "a\nb\n", -1, "a\nb\n" },
+		{ "a\nb\nc\n", 2, "b\nc\n" }, { "a\nb\nc", 2, "b\nc" }, { "a\nb\nc\n", 0, "" },
+		{ "a\nb\n", 9, "a\nb\n" },
+		{ "a", 1, "a" }, { "", 3, "" }, { "\n\n\n", 1, "\n" }, { "a\n\n", 2, "a\n\n" },
+		{ "a\nb\n", -1, "a\nb\n" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct sink s = { .fd = -1, .hold = true };
@@ -65,12 +70,17 @@ Test(cli, values_as_people_read_them)
 		{ AS_TOKENS, json_integer(1234567890), "1.2G" }, { AS_BYTES, json_integer(85899345920), "80 GiB" },
 		{ AS_BYTES, json_integer(1610612736), "1.5 GiB" }, { AS_BYTES, json_integer(0), "0 B" },
 		{ AS_SECONDS, json_integer(250), "4m 10s" }, { AS_SECONDS, json_integer(0), "0s" },
+		{ AS_SECONDS, json_real(1.496), "1s" }, { AS_SECONDS, json_real(0.25), "250ms" }, { AS_SECONDS, json_real(1e300), "0s" },
 		{ AS_PERMILLE, json_integer(714), "71%" }, { AS_GPU_HOURS, json_integer(149400), "41.5" },
-		{ AS_TIME, json_string("2026-11-24T14:05:01.203Z"), "14:05" }, { AS_TIME, json_string("2026-11-26T14:05:00Z"), "Thu 14:05" },
-		{ AS_TIME, json_string("2026-12-24T14:05:00Z"), "2026-12-24" }, { AS_TIME, json_string("soon"), "soon" },
+		{ AS_TIME, json_string("2026-11-24T14:05:01.203Z"), "14:05" },
+		{ AS_TIME, json_string("2026-11-26T14:05:00Z"), "Thu 14:05" },
+		{ AS_TIME, json_string("2026-12-24T14:05:00Z"), "2026-12-24" },
+		{ AS_TIME, json_string("soon"), "soon" },
 		{ AS_TIME, json_string("2026-11-24T14:05:00+01:00"), "2026-11-24T14:05:00+01:00" },
-		{ AS_MONEY, json_string("-0.000000"), "-0.00" }, { AS_MONEY, json_string(""), "" }, { AS_MONEY, json_null(), "-" },
-		{ AS_TEXT, json_pack("[s, s]", "a", "b"), "a,b" }, { AS_TEXT, json_array(), "-" }, { AS_TEXT, json_true(), "yes" },
+		{ AS_MONEY, json_string("-0.000000"), "-0.00" }, { AS_MONEY, json_string(""), "" },
+		{ AS_MONEY, json_null(), "-" },
+		{ AS_TEXT, json_pack("[s, s]", "a", "b"), "a,b" }, { AS_TEXT, json_array(), "-" },
+		{ AS_TEXT, json_true(), "yes" },
 		{ AS_TEXT, json_string("\x1b[1m\xc2\x9b"), "?[1m?" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -85,8 +95,10 @@ Test(cli, money_has_two_to_six_decimals)
 {
 	static const struct { const char *text, *wanted; } cases[] = {
 		{ "0", "0.00" }, { "0.1234567", "0.123457" }, { "0.1234564", "0.123456" }, { "999.9999999", "1000.00" },
-		{ "0.0000001", "<0.000001" }, { "5.", "5." }, { ".5", ".5" }, { "1e-7", "1e-7" }, { "--1", "--1" }, { "0.100000", "0.10" },
-		{ "1111111111111111111111111111111111111111111111111111111111111111", "1111111111111111111111111111111111111111111111111111111111111111" },
+		{ "0.0000001", "<0.000001" }, { "5.", "5." }, { ".5", ".5" }, { "1e-7", "1e-7" },
+		{ "--1", "--1" }, { "0.100000", "0.10" },
+		{ "1111111111111111111111111111111111111111111111111111111111111111",
+		"1111111111111111111111111111111111111111111111111111111111111111" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct buf out = { 0 };
@@ -97,8 +109,10 @@ Test(cli, money_has_two_to_six_decimals)
 
 Test(cli, an_end_record_of_other_types_is_survived)
 {
-	static const char *const records[] = { "{}", "{\"started_at\":1,\"exit_code\":\"3\"}", "{\"started_at\":\"x\",\"exit_code\":256}",
-		"{\"started_at\":\"x\",\"signal\":999,\"exit_code\":-1}", "{\"started_at\":\"x\",\"exit_code\":null,\"run_s\":-5,\"cost\":7}" };
+	static const char *const records[] = { "{}", "{\"started_at\":1,\"exit_code\":\"3\"}",
+		"{\"started_at\":\"x\",\"exit_code\":256}",
+		"{\"started_at\":\"x\",\"signal\":999,\"exit_code\":-1}",
+		"{\"started_at\":\"x\",\"exit_code\":null,\"run_s\":-5,\"cost\":7}" };
 	for (size_t i = 0; i < sizeof records / sizeof records[0]; i++) {
 		json_t *lease = json_loads(records[i], 0, NULL);
 		struct buf line = { 0 };
@@ -113,15 +127,18 @@ Test(cli, an_end_record_of_other_types_is_survived)
 Test(cli, addresses)
 {
 	static const struct { const char *text, *path, *host, *port; } good[] = {
-		{ "unix:/run/x", "/run/x", "", "" }, { "/run/x", "/run/x", "", "" }, { "http://127.0.0.1:80", "", "127.0.0.1", "80" },
+		{ "unix:/run/x", "/run/x", "", "" }, { "/run/x", "/run/x", "", "" },
+		{ "http://127.0.0.1:80", "", "127.0.0.1", "80" },
 		{ "http://[::1]:8080/", "", "::1", "8080" }, { "http://localhost:1", "", "localhost", "1" },
 	};
-	static const char *const bad[] = { "", "unix:", "unix:x", "https://x:1", "http://", "http://x", "http://:80", "http://x:0",
+	static const char *const bad[] = { "", "unix:", "unix:x", "https://x:1", "http://", "http://x",
+		"http://:80", "http://x:0",
 		"http://x:65536", "http://x:1/path", "http://x:1a", "x" };
 	struct client_address a;
 	sl_error error;
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-		cr_expect(client_address_parse(good[i].text, &a, &error) && !strcmp(a.path, good[i].path) && !strcmp(a.host, good[i].host) &&
+		cr_expect(client_address_parse(good[i].text, &a, &error) && !strcmp(a.path, good[i].path) &&
+			!strcmp(a.host, good[i].host) &&
 		          !strcmp(a.port, good[i].port), "%s", good[i].text);
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		cr_expect(!client_address_parse(bad[i], &a, &error), "'%s' is refused", bad[i]);
@@ -130,11 +147,14 @@ Test(cli, addresses)
 Test(cli, times)
 {
 	static const struct { const char *text; int64_t wanted; } good[] = {
-		{ "now", 1795521600000 }, { "today", 1795478400000 }, { "yesterday", 1795392000000 }, { "1h", 1795518000000 },
-		{ "2026-11-24", 1795478400000 }, { "2026-11-24T12:00:00Z", 1795521600000 }, { "2026-11-24T12:00:00.500Z", 1795521600000 },
+		{ "now", 1795521600000 }, { "today", 1795478400000 }, { "yesterday", 1795392000000 },
+		{ "1h", 1795518000000 },
+		{ "2026-11-24", 1795478400000 }, { "2026-11-24T12:00:00Z", 1795521600000 },
+		{ "2026-11-24T12:00:00.500Z", 1795521600000 },
 		{ "2026-11-24T12:00", 1795521600000 },
 	};
-	static const char *const bad[] = { "", "gestern", "2026", "2026-13-01", "2026-11-24x", "-1h", "2026-11-24T12:00:00+01:00", "99999999d" };
+	static const char *const bad[] = { "", "gestern", "2026", "2026-13-01", "2026-11-24x", "-1h",
+		"2026-11-24T12:00:00+01:00", "99999999d" };
 	int64_t ms;
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
 		ms = -1;

@@ -323,6 +323,15 @@ static void test_connections(void)
 	buf_free(&in);
 }
 
+/* Does the answer end in BIG times the letter b? */
+static bool ends_with_bs(const struct buf *in)
+{
+	size_t n = 0;
+	while (n < in->len && in->data[in->len - 1 - n] == 'b')
+		n++;
+	return n == BIG;
+}
+
 static void test_sizes(void)
 {
 	struct buf in = { 0 }, out = { 0 };
@@ -344,7 +353,7 @@ static void test_sizes(void)
 	buf_clear(&in);
 	put(fd, STR("GET /big HTTP/1.1\r\n" CLOSE "\r\n"));
 	usleep(50000);
-	tap_ok(get(fd, &in, NULL) && count(&in, "bbbbbbbb") == BIG / 8, "a large answer to a client that reads late");
+	tap_ok(get(fd, &in, NULL) && ends_with_bs(&in), "a large answer to a client that reads late");
 	close(fd);
 
 	int before = atomic_load(&f.gone);

@@ -46,6 +46,7 @@ struct fake_ledger {
 	uint64_t seq, committed;
 	bool refuses, holds; /* holds: nothing becomes durable */
 	json_t *records;     /* id -> latest record, parsed */
+	json_t *objects;     /* key -> latest object, parsed */
 	json_t *history;     /* array of [id, state] */
 };
 
