@@ -103,7 +103,7 @@ struct agent {
 	json_t *backends;
 	uint64_t backoff_ms;
 	int64_t start_mono_ms, sample_mono_ms;
-	bool started, sampling;
+	bool started, sampling, complained;
 	uv_timer_t again;
 };
 

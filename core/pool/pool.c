@@ -122,10 +122,13 @@ static int restore_one(struct pool *pool, const json_t *record, sl_error *error)
 		lease_clear(&lease);
 		return SL_OK;
 	}
-	if (!pool_enter(pool, &lease)) {
+	struct job *job = pool_enter(pool, &lease);
+	if (!job) {
 		lease_clear(&lease);
 		return error_set(error, SL_EINVAL, "a stored lease could not be taken over: it is there twice, or memory is out");
 	}
+	/* A stop that is sent again can only make the end sooner: at the agent the first one's notice goes on. */
+	job->notice_ms = POOL_NOTICE_MS;
 	if (lease.number > pool->last_number)
 		pool->last_number = lease.number;
 	return SL_OK;

@@ -96,8 +96,8 @@ json_t *pool_lease(struct pool *pool, uint64_t number);
 json_t *pool_leases(struct pool *pool);
 json_t *pool_devices(struct pool *pool);
 json_t *pool_agents(struct pool *pool);
-/* "L1042" or "1042" of one that pool_lease knows, or the open lease of that name or of that prefix of a name, when
- * there is exactly one; 0: none. */
+/* "L1042" or "1042" of one that pool_lease knows; or the open lease of that name, else of that prefix of a name, when
+ * there is exactly one; or, when none is open, the latest of that name that ended lately. 0: none. */
 uint64_t pool_find(struct pool *pool, sl_str id);
 
 struct pool_totals {

@@ -307,15 +307,19 @@ int pool_drain_device(struct pool *pool, const char *device, bool drain, const c
 
 uint64_t pool_find(struct pool *pool, sl_str id)
 {
-	uint64_t number = lease_number(id), by_prefix = 0;
+	uint64_t number = lease_number(id), by_prefix = 0, ended = 0;
 	unsigned names = 0, prefixes = 0;
 	if (number)
 		return pool_job(pool, number) ? number : 0;
 	for (size_t i = 0; id.len && i < pool->n_leases; i++) {
 		const struct lease *lease = pool->leases[i];
 		sl_str name = str_of(lease->name);
-		if (lease_state_over(lease->state) || !str_starts(name, id))
+		if (!str_starts(name, id))
 			continue;
+		if (lease_state_over(lease->state)) {
+			ended = name.len == id.len ? lease->number : ended;
+			continue;
+		}
 		if (name.len == id.len) {
 			number = lease->number;
 			names++;
@@ -323,5 +327,7 @@ uint64_t pool_find(struct pool *pool, sl_str id)
 		by_prefix = lease->number;
 		prefixes++;
 	}
-	return names == 1 ? number : names == 0 && prefixes == 1 ? by_prefix : 0;
+	if (names || prefixes)
+		return names == 1 ? number : names == 0 && prefixes == 1 ? by_prefix : 0;
+	return ended;
 }

@@ -477,6 +477,25 @@ Test(pool, released_while_the_agent_was_away)
 	world_free(w);
 }
 
+Test(pool, a_release_goes_on_after_a_restart_with_its_notice)
+{
+	struct world *w = world_new(1);
+	uint64_t number = submit(w, "a", 1);
+	cr_assert(world_state(w, number, "running"));
+	cr_assert_eq(pool_release(w->pool, number, 20000, "bye", NULL), SL_OK);
+	cr_assert(world_until(w, asked_stop, number));
+	world_restart(w);
+	cr_expect_str_eq(member(w, number, "state"), "releasing");
+	cr_expect_eq(agent_asked(w, "stop", number), 2);
+	json_t *m = json_array_get(w->agent.seen, json_array_size(w->agent.seen) - 1);
+	cr_expect_str_eq(json_get_str(m, "op", ""), "stop");
+	cr_expect_geq(json_get_int(m, "notice_ms", 0), 20000, "not sooner than was promised");
+	agent_end(w, number, 0, 15);
+	cr_assert(world_state(w, number, "ended"));
+	cr_expect_str_eq(member(w, number, "reason"), "bye");
+	world_free(w);
+}
+
 Test(pool, the_ledger_refuses)
 {
 	struct world *w = world_new(1);
@@ -618,7 +637,7 @@ Test(pool, a_device_that_is_lost_and_found)
 Test(pool, names)
 {
 	struct world *w = world_new(2);
-	uint64_t a = submit(w, "train", 1), b = submit(w, "trial", 1), c = submit(w, "train-2", 1);
+	uint64_t a = submit(w, "train", 1), b = submit(w, "trial", 0), c = submit(w, "train-2", 1);
 	cr_expect_eq(pool_find(w->pool, STR("L1")), a);
 	cr_expect_eq(pool_find(w->pool, STR("2")), b);
 	cr_expect_eq(pool_find(w->pool, STR("train")), a, "a whole name wins over a prefix");
@@ -628,8 +647,18 @@ Test(pool, names)
 	cr_expect_eq(pool_find(w->pool, STR("x")), 0);
 	cr_expect_eq(pool_find(w->pool, STR("")), 0);
 	cr_expect_eq(pool_find(w->pool, STR("L99")), 0);
-	submit(w, "trial", 1);
+	submit(w, "trial", 0);
 	cr_expect_eq(pool_find(w->pool, STR("trial")), 0, "twice");
+	cr_assert(world_state(w, a, "running"));
+	agent_end(w, a, 0, 0);
+	cr_assert(world_state(w, a, "ended"));
+	cr_expect_eq(pool_find(w->pool, STR("train")), c, "an open one's prefix goes before one that is over");
+	cr_assert_eq(pool_release(w->pool, c, 0, "", NULL), SL_OK);
+	cr_assert(world_until(w, asked_stop, c));
+	agent_end(w, c, 0, 15);
+	cr_assert(world_state(w, c, "ended"));
+	cr_expect_eq(pool_find(w->pool, STR("train")), a, "none is open: the latest of that very name");
+	cr_expect_eq(pool_find(w->pool, STR("trai")), 0);
 	world_free(w);
 }
 
