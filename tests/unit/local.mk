@@ -5,7 +5,6 @@ include tests/unit/identity/local.mk
 include tests/unit/ledger/local.mk
 include tests/unit/quota/local.mk
 include tests/unit/store/local.mk
-include tests/fault/local.mk
 include tests/bench/rooms.mk
 include tests/unit/fleet/local.mk
 include tests/unit/control/local.mk
