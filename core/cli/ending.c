@@ -93,7 +93,7 @@ void ending_line(struct buf *out, const json_t *lease, const char *currency)
 	}
 	cli_put_clean(out, plain ? "done" : state);
 	buf_puts(out, plain ? " in " : " after ");
-	format_seconds(out, json_get_int(lease, "run_s", 0));
+	format_seconds(out, json_number_value(json_object_get(lease, "run_s")));
 	put_how(out, lease);
 	if (!plain)
 		put_reason(out, lease, ": ");

@@ -10,7 +10,6 @@
 #include <time.h>
 
 #include "core/base/clock.h"
-#include "core/base/json.h"
 #include "core/cli/cli.h"
 
 enum { MONEY_DIGITS_MAX = 64 };
@@ -90,11 +89,13 @@ void format_bytes(struct buf *out, int64_t value)
 		buf_printf(out, "%.1f %s", floor(scaled * 10) / 10, units[unit]);
 }
 
-void format_seconds(struct buf *out, int64_t seconds)
+void format_seconds(struct buf *out, double seconds)
 {
 	char text[48];
-	clock_duration(seconds < 0 ? 0 : (uint64_t) seconds * 1000, text, sizeof text);
-	buf_puts(out, seconds == 0 ? "0s" : text);
+	bool sane = seconds > 0 && seconds < 1e15;
+	uint64_t ms = sane ? (uint64_t) (seconds * 1000 + 0.5) : 0;
+	clock_duration(ms, text, sizeof text);
+	buf_puts(out, ms == 0 ? "0s" : text);
 }
 
 void format_gpus(struct buf *out, int64_t gpus, const char *kind)
@@ -212,7 +213,6 @@ static void format_number(struct buf *out, enum format_kind kind, int64_t n)
 	case AS_COUNT: format_count(out, n); break;
 	case AS_TOKENS: format_tokens(out, n); break;
 	case AS_BYTES: format_bytes(out, n); break;
-	case AS_SECONDS: format_seconds(out, n); break;
 	case AS_PERMILLE: buf_printf(out, "%lld%%", (long long) (n + 5) / 10); break;
 	case AS_CELSIUS: buf_printf(out, "%lld C", (long long) n); break;
 	case AS_MILLIWATT: buf_printf(out, "%lld W", (long long) (n + 500) / 1000); break;
@@ -232,6 +232,8 @@ void format_value(struct buf *out, const struct format_world *world, enum format
 		format_time(out, world, ms);
 	else if (number && json_is_number(value) && json_number_value(value) < 0)
 		buf_puts(out, "-");
+	else if (kind == AS_SECONDS && json_is_number(value))
+		format_seconds(out, json_number_value(value));
 	else if (number && json_is_number(value) && json_number_value(value) < 9e18)
 		format_number(out, kind, json_is_integer(value) ? json_integer_value(value)
 		              : (int64_t) json_real_value(value));
@@ -247,7 +249,7 @@ void format_raw(struct buf *out, const json_t *value)
 		buf_put(out, json_string_value(value), json_string_length(value));
 		return;
 	}
-	char *text = json_text(value);
+	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | FORMAT_JSON_REAL);
 	buf_puts(out, text ? text : "");
 	free(text);
 }

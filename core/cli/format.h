@@ -46,8 +46,10 @@ void format_time(struct buf *out, const struct format_world *world, int64_t ms);
 /* Thousands with commas. */
 void format_count(struct buf *out, int64_t value);
 void format_bytes(struct buf *out, int64_t value);
-/* "1h 20m" */
-void format_seconds(struct buf *out, int64_t seconds);
+/* "1h 20m", "850ms" */
+void format_seconds(struct buf *out, double seconds);
+/* Decimals of a number in JSON that we write: 1.545 stays 1.545. */
+#define FORMAT_JSON_REAL JSON_REAL_PRECISION(15)
 /* "2 x h100-80g", "1 GPU", "no GPU"; kind may be NULL. */
 void format_gpus(struct buf *out, int64_t gpus, const char *kind);
 /* SGR number for a state's word: 32 good, 33 on its way, 31 bad, 0 plain. */

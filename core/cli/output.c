@@ -35,7 +35,7 @@ struct format_world output_world(const struct cli *cli)
 void output_json(struct cli *cli, const json_t *document)
 {
 	size_t flags = cli->tty_out && cli->format == FORMAT_JSON ? JSON_INDENT(2) : JSON_COMPACT;
-	char *text = json_dumps(document, flags | JSON_ENCODE_ANY);
+	char *text = json_dumps(document, flags | JSON_ENCODE_ANY | FORMAT_JSON_REAL);
 	if (!text) {
 		cli->out.failed = true;
 		return;

@@ -145,7 +145,7 @@ static void write_report(struct cli *cli, int fd, const json_t *lease)
 {
 	if (fd < 0)
 		return;
-	if (lease && (json_dumpfd(lease, fd, JSON_INDENT(2)) < 0 || write(fd, "\n", 1) != 1))
+	if (lease && (json_dumpfd(lease, fd, JSON_INDENT(2) | FORMAT_JSON_REAL) < 0 || write(fd, "\n", 1) != 1))
 		cli_note(cli, "sluicectl: the report was not written: %s", strerror(errno));
 	close(fd);
 }

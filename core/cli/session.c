@@ -55,7 +55,7 @@ static void draw_line(struct session *s, uint64_t now_ns)
 		return;
 	s->line_ns = now_ns + SECOND;
 	buf_printf(&line, "\r\033[K%s waiting ", s->follow.lease);
-	format_seconds(&line, (int64_t) ((now_ns - s->started_ns) / SECOND));
+	format_seconds(&line, (double) ((now_ns - s->started_ns) / SECOND));
 	if (s->reason[0]) {
 		buf_puts(&line, ": ");
 		cli_put_clean(&line, s->reason);
@@ -66,13 +66,12 @@ static void draw_line(struct session *s, uint64_t now_ns)
 	buf_free(&line);
 }
 
-static bool is_waiting(const char *state)
+/* Is the change worth a line? What passes in a moment, and the end, which has a line of its own, is not. */
+static bool is_news(const struct session *s, const char *state, const char *reason)
 {
-	static const char *const words[] = { "requested", "queued", "waiting", "granted", "prepared", "denied", NULL };
-	for (int i = 0; words[i]; i++)
-		if (strcmp(words[i], state) == 0)
-			return true;
-	return false;
+	if (s->begun)
+		return strcmp(state, "suspended") == 0 || (strcmp(state, "running") == 0 && *reason);
+	return !s->cli->tty_err && (strcmp(state, "queued") == 0 || strcmp(state, "waiting") == 0);
 }
 
 static void on_changed(void *arg, const char *state, const char *reason)
@@ -87,8 +86,7 @@ static void on_changed(void *arg, const char *state, const char *reason)
 		s->feed.ready = true;
 		clear_line(s);
 	}
-	bool telling = s->begun ? *reason || strcmp(state, "suspended") == 0 : !s->cli->tty_err && is_waiting(state);
-	if (!same && telling)
+	if (!same && is_news(s, state, reason))
 		cli_note(s->cli, "%s %s%s%s", s->follow.lease, state, *reason ? ": " : "", reason);
 }
 

@@ -30,7 +30,7 @@ static void put_head(struct cli *cli, const json_t *s, const struct format_world
 	cli_put_clean(&cli->out, json_get_str(s, "config", "-"));
 	if (format_parse_time(json_get_str(s, "config_at", ""), &at) && (int64_t) world->now_ms >= at) {
 		buf_puts(&cli->out, " (");
-		format_seconds(&cli->out, ((int64_t) world->now_ms - at) / 1000);
+		format_seconds(&cli->out, (double) (((int64_t) world->now_ms - at) / 1000));
 		buf_puts(&cli->out, " ago)");
 	}
 	buf_puts(&cli->out, "   ");

@@ -138,6 +138,7 @@ void change_retry(struct pool *pool)
 		await(pool, job, seq);
 	}
 	uv_timer_stop(&pool->retry);
+	mark_retry(pool);
 	round_want(pool);
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of sluicectl share: TAP lines, a fake control door, the program itself."""
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,17 @@ import fake_control  # noqa: E402
 
 PROGRAM = os.path.join(BUILD, "sluicectl")
 SECONDS = 60  # nothing here takes long; a sanitizer's build on a loaded machine may
+
+
+def read_terminal(master):
+    """All that was written to a terminal by programs that have ended."""
+    shown = b""
+    while select.select([master], [], [], 0.3)[0]:
+        try:
+            shown += os.read(master, 65536)
+        except OSError:  # its other side is closed
+            break
+    return shown
 
 
 class Tests:

@@ -70,6 +70,7 @@ Test(cli, values_as_people_read_them)
 		{ AS_TOKENS, json_integer(1234567890), "1.2G" }, { AS_BYTES, json_integer(85899345920), "80 GiB" },
 		{ AS_BYTES, json_integer(1610612736), "1.5 GiB" }, { AS_BYTES, json_integer(0), "0 B" },
 		{ AS_SECONDS, json_integer(250), "4m 10s" }, { AS_SECONDS, json_integer(0), "0s" },
+		{ AS_SECONDS, json_real(1.496), "1s" }, { AS_SECONDS, json_real(0.25), "250ms" }, { AS_SECONDS, json_real(1e300), "0s" },
 		{ AS_PERMILLE, json_integer(714), "71%" }, { AS_GPU_HOURS, json_integer(149400), "41.5" },
 		{ AS_TIME, json_string("2026-11-24T14:05:01.203Z"), "14:05" },
 		{ AS_TIME, json_string("2026-11-26T14:05:00Z"), "Thu 14:05" },
