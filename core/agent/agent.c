@@ -195,7 +195,7 @@ static bool is_own_child(const void *arg, pid_t pid)
 		if (backend_is_child(a->backends[i], pid))
 			return true;
 	for (const struct lease *l = a->leases; l; l = l->next)
-		if (l->tree.supervisor.pid == pid)
+		if (l->state < LEASE_ENDED && l->tree.supervisor.pid == pid)
 			return true;
 	return false;
 }
@@ -260,6 +260,7 @@ void agent_close(struct agent *a)
 	a->n_backends = 0;
 	if (a->launcher_plugin)
 		plugin_close(a->launcher_plugin, 0);
+	containment_close(&a->containment);
 	if (a->lock >= 0)
 		close(a->lock);
 }

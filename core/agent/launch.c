@@ -50,16 +50,10 @@ static void abandon(struct lease *l, const sl_error *why)
 	release_devices(l->agent, l->devices, l->tree.lease, abandoned, l);
 }
 
-static void report_came(void *arg, struct frame_connection *connection, json_t *report)
+/* From here on the lease has a life of its own: its end is told by the event, whatever became of the start. */
+static void begin(struct lease *l)
 {
-	struct lease *l = arg;
 	sl_error e = { 0 };
-	l->tree.supervisor.pid = (pid_t) json_get_int(report, "pid", 0);
-	l->tree.supervisor.start = (uint64_t) json_get_int(report, "start", 0);
-	l->tree.job.pid = (pid_t) json_get_int(report, "job", 0);
-	l->tree.job.start = (uint64_t) json_get_int(report, "job_start", 0);
-	frame_close(connection);
-	l->report = NULL;
 	l->started_ms = clock_wall_ms();
 	l->started_boot_ms = proc_boottime_ms();
 	l->state = LEASE_RUNNING;
@@ -68,24 +62,35 @@ static void report_came(void *arg, struct frame_connection *connection, json_t *
 	log_file_open(&l->err, l->folder, SUPERVISE_ERR);
 	if (lease_save(l, &e) != SL_OK)
 		log_error("lease %s: %s", l->tree.lease, e.text);
-	log_info("lease %s: started, pid %d, uid %u, %zu devices", l->tree.lease, (int) l->tree.job.pid, l->uid,
-	         json_array_size(l->devices));
 	server_ok(l->agent, l->start_reply,
 	          json_pack("{s:i,s:I}", "pid", (int) l->tree.job.pid, "started_ms", (json_int_t) l->started_ms));
 	lease_watch_begin(l);
 }
 
-/* The supervisor died before it could report. Whatever it has done is looked for and ended. */
+static void report_came(void *arg, struct frame_connection *connection, json_t *report)
+{
+	struct lease *l = arg;
+	l->tree.supervisor.pid = (pid_t) json_get_int(report, "pid", 0);
+	l->tree.supervisor.start = (uint64_t) json_get_int(report, "start", 0);
+	l->tree.job.pid = (pid_t) json_get_int(report, "job", 0);
+	l->tree.job.start = (uint64_t) json_get_int(report, "job_start", 0);
+	frame_close(connection);
+	l->report = NULL;
+	log_info("lease %s: started, pid %d, uid %u, %zu devices", l->tree.lease, (int) l->tree.job.pid, l->uid,
+	         json_array_size(l->devices));
+	begin(l);
+}
+
+/* The supervisor died before it could report. What it has done until then is not known, so the whole tree is looked
+ * for and ended, as when it dies later. */
 static void report_lost(void *arg, struct frame_connection *connection, const sl_error *why)
 {
 	struct lease *l = arg;
-	sl_error e = { 0 };
 	(void) connection;
 	l->report = NULL;
-	error_set(&e, SL_EINTERNAL, "the supervisor of lease %s ended before it had started the program: %s", l->tree.lease,
-	          why->text);
-	tree_kill(&l->tree);
-	abandon(l, &e);
+	snprintf(l->reason, sizeof l->reason, "its supervisor ended before it had started the program: %.120s", why->text);
+	log_error("lease %s: %s", l->tree.lease, l->reason);
+	begin(l);
 }
 
 static const struct frame_events report_events = { .message = report_came, .closed = report_lost };

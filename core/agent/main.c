@@ -2,6 +2,7 @@
 /* main.c - sluice-agent: the command line, and the two inner modes of the program. */
 #include <errno.h>
 #include <getopt.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +27,13 @@ struct command_line {
 };
 
 static const char usage[] =
-	"usage: sluice-agent [--socket PATH] [--state DIR] [--config FILE] [--allow-uid UID]... [--machine NAME]\n"
+	"usage: sluice-agent [--socket PATH] [--state DIR] [--config FILE] [--allow-uid USER]... [--machine NAME]\n"
 	"                    [--backend NAME [--backend-options JSON]]... [--no-cgroup] [--log-level LEVEL]\n"
 	"\n"
 	"  --socket PATH           where sluiced connects [" SLUICE_RUN_DIR "/agent.sock]\n"
 	"  --state DIR             leases and their logs [" SLUICE_STATE_DIR "-agent]\n"
 	"  --config FILE           JSON: {\"machine\", \"backends\": [{\"name\", \"options\"}], \"launcher\": {\"name\", \"options\"}}\n"
-	"  --allow-uid UID         also serve this user (root is always served)\n"
+	"  --allow-uid USER        also serve this user, by name or number (root is always served)\n"
 	"  --machine NAME          how this machine is called [its host name]\n"
 	"  --backend NAME          a family of devices\n"
 	"  --backend-options JSON  options of the --backend before it, an object\n"
@@ -61,8 +62,12 @@ static bool read_level(const char *word, enum sl_log_level *out)
 static int add_uid(struct agent_options *o, const char *text)
 {
 	uint64_t uid;
-	if (!str_to_u64(str_of(text), UINT32_MAX - 1, &uid))
-		return bad("not a user's number", text);
+	if (!str_to_u64(str_of(text), UINT32_MAX - 1, &uid)) {
+		const struct passwd *user = getpwnam(text);
+		if (!user)
+			return bad("no such user", text);
+		uid = user->pw_uid;
+	}
 	if (o->n_uids >= AGENT_UIDS_MAX)
 		return bad("too many --allow-uid", text);
 	o->uids[o->n_uids++] = (uid_t) uid;

@@ -11,7 +11,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -92,7 +91,6 @@ void program_become(const struct program *p, const char **step)
 	*step = "changing to its folder";
 	if (chdir(p->cwd ? p->cwd : "/") < 0)
 		return;
-	prctl(PR_SET_DUMPABLE, 1);
 	/* The pipe that reports a failure of exec must live until then, so descriptors are marked, not closed. */
 	syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
 	*step = "";

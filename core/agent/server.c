@@ -177,6 +177,9 @@ static int listen_on(struct server *s, sl_error *error)
 	umask(mask);
 	if (!ok)
 		return error_set(error, SL_EIO, "cannot listen on %s: %s", s->path, strerror(errno));
+	/* Mode 0660 would keep out whom we serve: root passes anyway, so the socket is the first of the others'. */
+	if (s->n_uids && geteuid() == 0 && chown(s->path, s->uids[0], (gid_t) -1) < 0)
+		return error_set(error, SL_EIO, "cannot give %s to uid %u: %s", s->path, (unsigned) s->uids[0], strerror(errno));
 	return SL_OK;
 }
 

@@ -131,21 +131,21 @@ static bool open_streams(struct supervisor *s)
 	return s->program.out >= 0 && s->program.err >= 0;
 }
 
-static void join_cgroups(struct supervisor *s)
+/* Goes where supervisors live, and opens the door of the program's own cgroup. False: it cannot be opened. */
+static bool join_cgroups(struct supervisor *s)
 {
 	char path[PATH_MAX + 16];
 	const char *job = json_get_str(s->spec, "cgroup", ""), *own = json_get_str(s->spec, "supervisors", "");
 	s->program.cgroup_procs = -1;
-	if (*own) {
-		snprintf(path, sizeof path, "%s/cgroup.procs", own);
-		int rc = files_put(path, "0");
-		if (rc < 0)
-			log_warn("%s: %s", path, strerror(-rc));
-	}
-	if (*job) {
-		snprintf(path, sizeof path, "%s/cgroup.procs", job);
-		s->program.cgroup_procs = open(path, O_WRONLY | O_CLOEXEC);
-	}
+	if (!*job)
+		return true;
+	snprintf(path, sizeof path, "%s/cgroup.procs", own);
+	int rc = files_put(path, "0");
+	if (rc < 0)
+		log_warn("%s: %s", path, strerror(-rc));
+	snprintf(path, sizeof path, "%s/cgroup.procs", job);
+	s->program.cgroup_procs = open(path, O_WRONLY | O_CLOEXEC);
+	return s->program.cgroup_procs >= 0;
 }
 
 static void child(const struct program *p, int report)
@@ -277,7 +277,7 @@ static void detach(void)
 
 int supervise_main(void)
 {
-	struct supervisor s = { 0 };
+	static struct supervisor s; /* all of it is needed for as long as the process lives */
 	sl_error e = { 0 };
 	detach();
 	s.spec = frame_recv(SUPERVISE_FD, &e);
@@ -286,13 +286,13 @@ int supervise_main(void)
 		return 1;
 	}
 	save_report(&s, false);
-	join_cgroups(&s);
-	if (open_streams(&s)) {
-		start(&s);
-	} else {
-		char reason[256];
-		snprintf(reason, sizeof reason, "its streams cannot be opened in %s: %s", s.folder, strerror(errno));
+	const char *missing = !join_cgroups(&s) ? "its cgroup" : !open_streams(&s) ? "its input or its logs" : NULL;
+	if (missing) {
+		char reason[128];
+		snprintf(reason, sizeof reason, "%s cannot be opened: %s", missing, strerror(errno));
 		write_status(&s, 126, 0, reason);
+	} else {
+		start(&s);
 	}
 	save_report(&s, true);
 	close(SUPERVISE_FD);

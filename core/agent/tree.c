@@ -5,6 +5,7 @@
 #include "core/agent/tree.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,6 +89,16 @@ void containment_open(struct containment *c, const char *state, bool force_proce
 		return;
 	}
 	c->cgroup2 = true;
+}
+
+void containment_close(const struct containment *c)
+{
+	char path[PATH_MAX + 32];
+	if (!c->cgroup2)
+		return;
+	snprintf(path, sizeof path, "%s/supervisors", c->root);
+	rmdir(path);
+	rmdir(c->root);
 }
 
 void containment_supervisors(const struct containment *c, char *out, size_t room)
@@ -291,10 +302,20 @@ void tree_memory(const struct tree *t, uint64_t *peak, bool *oom)
 		fclose(file);
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+	(void) st;
+	(void) where;
+	if (type == FTW_DP)
+		rmdir(path);
+	return 0;
+}
+
 void tree_remove(const struct tree *t)
 {
 	char path[PATH_MAX];
 	tree_folder(t, path, sizeof path);
-	if (path[0])
-		rmdir(path);
+	/* A program may have made cgroups within its own. */
+	if (path[0] && rmdir(path) < 0 && errno != ENOENT)
+		nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }

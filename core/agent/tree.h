@@ -34,6 +34,8 @@ struct tree {
 /* Finds out what this machine offers; `why` gets the reason when it is not cgroup v2. force_processes: do not
  * look for cgroups. */
 void containment_open(struct containment *c, const char *state, bool force_processes, char *why, size_t room);
+/* Takes the agent's cgroups away where nothing is left in them. */
+void containment_close(const struct containment *c);
 /* The cgroup that supervisors live in; empty without cgroup v2. */
 void containment_supervisors(const struct containment *c, char *out, size_t room);
 

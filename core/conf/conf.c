@@ -16,8 +16,12 @@ void conf_unref(struct conf *conf)
 {
 	if (!conf || atomic_fetch_sub_explicit(&conf->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	for (size_t i = 0; i < conf->n_models; i++)
+	for (size_t i = 0; i < conf->n_models; i++) {
 		json_decref(conf->models[i].options);
+		for (size_t j = 0; j < conf->models[i].n_endpoints; j++)
+			if (conf->models[i].endpoints[j].key)
+				explicit_bzero((char *) conf->models[i].endpoints[j].key, strlen(conf->models[i].endpoints[j].key));
+	}
 	for (size_t i = 0; i < conf->n_plugins; i++)
 		json_decref(conf->plugins[i].options);
 	struct arena arena = conf->arena; /* the struct itself lives in it */

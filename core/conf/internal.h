@@ -34,7 +34,8 @@ enum field_type {
 	FIELD_DURATION,  /* int64_t, milliseconds */
 	FIELD_MICROS,    /* int64_t, microseconds */
 	FIELD_BYTES,     /* int64_t */
-	FIELD_STRINGS,   /* const char **, and size_t at `count` */
+	FIELD_NAMES,     /* const char **, and size_t at `count` */
+	FIELD_TEXTS,     /* the same, of any text that is as short as a name */
 	FIELD_CUSTOM     /* read() */
 };
 

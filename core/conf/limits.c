@@ -149,7 +149,8 @@ static void read_limit(struct loader *l, lua_State *L, const struct subject *sub
 		limit_error(l, subject, field, "needs per = \"minute\", \"hour\", \"day\", \"month\", \"total\" or a duration", "");
 	else if (per[0] && !conf_limit_window(per, &limit.window, &limit.window_ms))
 		limit_error(l, subject, field,
-		            "per must be \"second\", \"minute\", \"hour\", \"day\", \"month\", \"total\" or a duration from 1s to 366d, not ",
+		            "per must be \"second\", \"minute\", \"hour\", \"day\", \"month\", \"total\" or a duration from 1s to 366d, "
+		            "not ",
 		            per);
 	else if (tier->n_limits == QUOTA_LIMITS_MAX)
 		limit_error(l, subject, field, "a tier has at most 16 limits", "");

@@ -259,9 +259,11 @@ static void read_strings(struct loader *l, lua_State *L, const struct conf_field
 	const char **list = arena_alloc(&l->conf->arena, (n + 1) * sizeof *list);
 	for (size_t i = 1; list && i <= n; i++) {
 		lua_rawgeti(L, -1, (lua_Integer) i);
-		const char *text = read_text(l, L, subject, field->name, true);
-		if (text)
+		const char *text = read_text(l, L, subject, field->name, field->type == FIELD_NAMES);
+		if (text && strlen(text) < SL_NAME_MAX)
 			list[used++] = text;
+		else if (text)
+			wrong(l, L, subject, field->name, "a list of texts of at most 63 bytes");
 		lua_pop(L, 1);
 	}
 	l->failed = l->failed || !list;
@@ -340,7 +342,8 @@ void read_field(struct loader *l, lua_State *L, const struct conf_field *field, 
 		else if (in_range(l, L, field, subject, lua_tonumber(L, -1)))
 			*(double *) at = lua_tonumber(L, -1);
 		break;
-	case FIELD_STRINGS: read_strings(l, L, field, subject, object); break;
+	case FIELD_NAMES:
+	case FIELD_TEXTS: read_strings(l, L, field, subject, object); break;
 	case FIELD_CUSTOM: field->read(l, L, subject, field->name, object); break;
 	default: read_number(l, L, field, subject, object);
 	}

@@ -178,7 +178,7 @@ static bool array(struct scan *s, unsigned depth)
 /* Any value at s->at. depth: of what it stands in. */
 static bool value(struct scan *s, unsigned depth)
 {
-	sl_str inside;
+	sl_str inside = { NULL, 0 };
 	bool flag;
 	switch (peek(s)) {
 	case '"': return string(s, &inside, &flag);
@@ -243,8 +243,8 @@ static bool model_chars_ok(const char *name, size_t len)
 
 static bool model(struct scan *s)
 {
-	sl_str inside;
-	bool escaped;
+	sl_str inside = { NULL, 0 };
+	bool escaped = false;
 	size_t len;
 	char *out = s->out->model;
 	if (peek(s) != '"')
@@ -306,9 +306,11 @@ static bool token_list(struct scan *s, enum field field)
 static bool prompt_element(struct scan *s, enum field field, enum kind kind)
 {
 	char c = peek(s);
+	if (s->at == s->end)
+		return value(s, 0);
 	if (kind == TOKEN)
 		return token(s, field);
-	if (s->at < s->end && c != (char) kind)
+	if (c != (char) kind)
 		return invalid_value(s, field, "must be a string or a list of strings or of tokens, all of one kind");
 	return kind == TOKENS ? token_list(s, field) : value(s, 0);
 }
@@ -485,7 +487,7 @@ static sl_str plain(sl_str inside, bool escaped, char *room, size_t size)
 static bool member_of_prompt(struct scan *s, const struct key *key, unsigned depth, bool *media)
 {
 	char room[NAME_MAX];
-	sl_str inside;
+	sl_str inside = { NULL, 0 };
 	bool escaped;
 	if (!str_eq(key->text, STR("type")) || peek(s) != '"') {
 		*media = *media || is_media_member(key->text);
@@ -510,7 +512,7 @@ static bool member(struct scan *s, const struct key *key, unsigned depth, enum l
 /* A name and its colon. */
 static bool member_name(struct scan *s, struct key *key)
 {
-	sl_str inside;
+	sl_str inside = { NULL, 0 };
 	bool escaped;
 	if (peek(s) != '"')
 		return invalid_json(s, s->at, "a member's name is missing");

@@ -28,9 +28,12 @@ static const char *skip_space(const char *p, const char *end)
 /* Behind the string whose opening quote is at p, NULL when it is cut. */
 static const char *skip_string(const char *p, const char *end)
 {
-	for (p++; p < end && *p != '"'; p++)
-		if (*p == '\\')
-			p++;
+	const char *start = p + 1, *quote = memchr(start, '"', (size_t) (end - start));
+	if (!quote || (quote[-1] != '\\'))
+		return quote ? quote + 1 : NULL;
+	for (p = start; p < end && *p != '"'; p++)
+		if (*p == '\\' && ++p == end)
+			return NULL;
 	return p < end ? p + 1 : NULL;
 }
 
@@ -250,6 +253,8 @@ static const char *event_usage(struct walk *w, const char *p, struct body_event 
 static const char *event_member(struct walk *w, const char *p, struct body_event *out)
 {
 	const char *value;
+	if (w->end - p < 2)
+		return w->end;
 	switch (p[1]) {
 	case 'u':
 		return event_usage(w, p, out);
@@ -274,27 +279,42 @@ static const char *event_member(struct walk *w, const char *p, struct body_event
 	return p + 1;
 }
 
-/* The first quote at or behind p before a letter with which one of our names begins; end when there is none. The
- * last byte is not looked at: nothing begins there. */
-static const char *find_name(const char *p, const char *end)
+#ifdef __SSE2__
+enum { PROBE = 19 };
+
+/* Which of the 16 bytes at p are quotes in front of one of our names, by its first and third letter: c and o, e and
+ * r, f and n, u and a. That lets in little else, and event_member looks closely. Reads PROBE bytes. */
+static inline unsigned probe(const char *p)
+{
+	__m128i quotes = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *) p), _mm_set1_epi8('"'));
+	__m128i letters = _mm_xor_si128(_mm_loadu_si128((const __m128i *) (p + 1)), _mm_loadu_si128((const __m128i *) (p + 3)));
+	__m128i names = _mm_or_si128(
+		_mm_or_si128(_mm_cmpeq_epi8(letters, _mm_set1_epi8('c' ^ 'o')), _mm_cmpeq_epi8(letters, _mm_set1_epi8('e' ^ 'r'))),
+		_mm_or_si128(_mm_cmpeq_epi8(letters, _mm_set1_epi8('f' ^ 'n')), _mm_cmpeq_epi8(letters, _mm_set1_epi8('u' ^ 'a'))));
+	return (unsigned) _mm_movemask_epi8(_mm_and_si128(quotes, names));
+}
+#endif
+
+/* The first place at or behind p where one of our names may begin; end when there is none. */
+static const char *find_name(const struct walk *w, const char *p)
 {
 #ifdef __SSE2__
-	const __m128i quote = _mm_set1_epi8('"');
-	for (; end - p >= 17; p += 16) {
-		__m128i second = _mm_loadu_si128((const __m128i *) (p + 1));
-		__m128i letter = _mm_or_si128(
-			_mm_or_si128(_mm_cmpeq_epi8(second, _mm_set1_epi8('u')), _mm_cmpeq_epi8(second, _mm_set1_epi8('e'))),
-			_mm_or_si128(_mm_cmpeq_epi8(second, _mm_set1_epi8('f')), _mm_cmpeq_epi8(second, _mm_set1_epi8('c'))));
-		__m128i found = _mm_and_si128(letter, _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *) p), quote));
-		unsigned bits = (unsigned) _mm_movemask_epi8(found);
+	unsigned bits;
+	for (; w->end - p >= PROBE; p += 16) {
+		bits = probe(p);
 		if (bits)
 			return p + __builtin_ctz(bits);
 	}
+	if (w->end - w->data >= PROBE) {
+		/* The rest, in a vector that overlaps what was seen. No name fits into the bytes behind it. */
+		const char *last = w->end - PROBE;
+		bits = p - last < 16 ? probe(last) >> (p - last) : 0;
+		return bits ? p + __builtin_ctz(bits) : w->end;
+	}
 #endif
-	for (; end - p >= 2; p++)
-		if (*p == '"' && (p[1] == 'u' || p[1] == 'e' || p[1] == 'f' || p[1] == 'c'))
-			return p;
-	return end;
+	while (p < w->end && *p != '"')
+		p++;
+	return p;
 }
 
 void body_event(const char *data, size_t len, struct body_event *out)
@@ -306,6 +326,6 @@ void body_event(const char *data, size_t len, struct body_event *out)
 		out->done = true;
 		return;
 	}
-	for (const char *p = find_name(data, end); p < end; p = find_name(p, end))
+	for (const char *p = find_name(&w, data); p < end; p = find_name(&w, p))
 		p = event_member(&w, p, out);
 }

@@ -9,9 +9,9 @@
 
 enum { BLOCK = 64 };
 
-/* One bit for each byte of a block, the lowest for the first. */
+/* One bit for each byte of a block, the lowest for the first. `odd`: control characters and bytes above ASCII. */
 struct masks {
-	uint64_t quote, backslash, control, n, high;
+	uint64_t quote, backslash, odd;
 };
 
 #ifdef __SSE2__
@@ -20,53 +20,88 @@ static inline uint64_t bits(__m128i v)
 	return (uint64_t) (uint32_t) _mm_movemask_epi8(v);
 }
 
-static inline __m128i is_control(__m128i v)
+static inline __m128i load(const char *p)
 {
-	return _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+	return _mm_loadu_si128((const __m128i *) p);
+}
+
+/* The high bit of each byte tells. */
+static inline __m128i is_odd(__m128i v)
+{
+	return _mm_or_si128(v, _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v));
 }
 
 /* Bytes among the 16 at p that a string's plain text does not have. */
 static inline unsigned special_16(const char *p)
 {
-	__m128i v = _mm_loadu_si128((const __m128i *) p);
+	__m128i v = load(p);
 	__m128i found = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-	return (unsigned) _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(found, is_control(v)), v));
+	return (unsigned) bits(_mm_or_si128(found, is_odd(v)));
 }
 
 static inline void read_block(const char *p, struct masks *m)
 {
 	*m = (struct masks){ 0 };
 	for (int i = 0; i < BLOCK; i += 16) {
-		__m128i v = _mm_loadu_si128((const __m128i *) (p + i));
+		__m128i v = load(p + i);
 		m->quote |= bits(_mm_cmpeq_epi8(v, _mm_set1_epi8('"'))) << i;
 		m->backslash |= bits(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))) << i;
-		m->control |= bits(is_control(v)) << i;
-		m->n |= bits(_mm_cmpeq_epi8(v, _mm_set1_epi8('n'))) << i;
-		m->high |= bits(v) << i;
+		m->odd |= bits(is_odd(v)) << i;
 	}
 }
+
+/* Where c stands in a block. */
+static inline uint64_t find_byte(const char *p, char c)
+{
+	uint64_t found = 0;
+	for (int i = 0; i < BLOCK; i += 16)
+		found |= bits(_mm_cmpeq_epi8(load(p + i), _mm_set1_epi8(c))) << i;
+	return found;
+}
+
+/* Where bytes above ASCII stand in a block. */
+static inline uint64_t find_high(const char *p)
+{
+	uint64_t found = 0;
+	for (int i = 0; i < BLOCK; i += 16)
+		found |= bits(load(p + i)) << i;
+	return found;
+}
 #else
+static inline bool is_odd(unsigned char c)
+{
+	return c < 0x20 || c >= 0x80;
+}
+
 static inline unsigned special_16(const char *p)
 {
 	unsigned found = 0;
-	for (unsigned i = 0; i < 16; i++) {
-		unsigned char c = (unsigned char) p[i];
-		found |= (unsigned) (c == '"' || c == '\\' || c < 0x20 || c >= 0x80) << i;
-	}
+	for (unsigned i = 0; i < 16; i++)
+		found |= (unsigned) (p[i] == '"' || p[i] == '\\' || is_odd((unsigned char) p[i])) << i;
+	return found;
+}
+
+static inline uint64_t find_byte(const char *p, char c)
+{
+	uint64_t found = 0;
+	for (unsigned i = 0; i < BLOCK; i++)
+		found |= (uint64_t) (p[i] == c) << i;
+	return found;
+}
+
+static inline uint64_t find_high(const char *p)
+{
+	uint64_t found = 0;
+	for (unsigned i = 0; i < BLOCK; i++)
+		found |= (uint64_t) ((unsigned char) p[i] >> 7) << i;
 	return found;
 }
 
 static inline void read_block(const char *p, struct masks *m)
 {
-	*m = (struct masks){ 0 };
-	for (unsigned i = 0; i < BLOCK; i++) {
-		unsigned char c = (unsigned char) p[i];
-		m->quote |= (uint64_t) (c == '"') << i;
-		m->backslash |= (uint64_t) (c == '\\') << i;
-		m->control |= (uint64_t) (c < 0x20) << i;
-		m->n |= (uint64_t) (c == 'n') << i;
-		m->high |= (uint64_t) (c >> 7) << i;
-	}
+	*m = (struct masks){ find_byte(p, '"'), find_byte(p, '\\'), 0 };
+	for (unsigned i = 0; i < BLOCK; i++)
+		m->odd |= (uint64_t) is_odd((unsigned char) p[i]) << i;
 }
 #endif
 
@@ -145,6 +180,29 @@ static inline const char *check_utf8(const char *p, uint64_t high, unsigned *ahe
 	return NULL;
 }
 
+/* Checks the escapes of a block whose bytes behind their backslashes are in `escaped`. NULL: fine. */
+static inline const char *check_escapes(const char *p, const struct masks *m, uint64_t escaped)
+{
+	uint64_t rest = escaped & ~(m->quote | m->backslash);
+	if (rest & (rest - 1)) /* several: most are line ends */
+		rest &= ~find_byte(p, 'n');
+	for (; rest; rest &= rest - 1) {
+		const char *at = p + __builtin_ctzll(rest);
+		if (!escape_ok(at))
+			return at;
+	}
+	return NULL;
+}
+
+/* Checks the odd bytes of a block: they must be UTF-8. NULL: fine. */
+static inline const char *check_odd(const char *p, uint64_t odd, unsigned *ahead)
+{
+	uint64_t high = odd ? find_high(p) & odd : 0;
+	if (odd != high)
+		return p + __builtin_ctzll(odd & ~high);
+	return check_utf8(p, high, ahead);
+}
+
 /* From the first byte on that is not plain. */
 static const char *skip_blocks(const char *p, const char *end, bool *escaped_any, const char **bad)
 {
@@ -159,21 +217,12 @@ static const char *skip_blocks(const char *p, const char *end, bool *escaped_any
 		if (quote)
 			inside = (quote & -quote) - 1;
 		*escaped_any |= (m.backslash & inside) != 0;
-		if (m.control & inside) {
-			*bad = p + __builtin_ctzll(m.control & inside);
+		const char *fault = check_escapes(p, &m, escaped & inside);
+		if (!fault)
+			fault = check_odd(p, m.odd & inside, &ahead);
+		if (fault) { /* a UTF-8 sequence that the end cuts may look as if it went on */
+			*bad = fault < end ? fault : end;
 			return NULL;
-		}
-		for (uint64_t rest = escaped & inside & ~(m.quote | m.backslash | m.n); rest; rest &= rest - 1) {
-			*bad = p + __builtin_ctzll(rest);
-			if (!escape_ok(*bad))
-				return NULL;
-		}
-		if (m.high & inside) {
-			*bad = check_utf8(p, m.high & inside, &ahead);
-			if (*bad)
-				return NULL;
-		} else {
-			ahead = 0;
 		}
 		if (quote)
 			return p + __builtin_ctzll(quote) + 1;

@@ -87,6 +87,8 @@ void *writer_main(void *ledger);
 void *feeder_main(void *ledger);
 void *keeper_main(void *ledger);
 
+/* With the lock: has the keeper make a spare if one is wanted. */
+void keeper_wake_up(struct ledger *l);
 /* With the lock: works out `accepting` anew and has the writer announce a change. */
 void ledger_judge(struct ledger *l);
 /* With the lock: nothing is accepted any more. */

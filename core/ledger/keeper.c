@@ -57,9 +57,18 @@ static void make_spare(struct ledger *l)
 	ledger_judge(l);
 }
 
+/* Wanted early, but not before the last segment had time to come back from the store. */
 static bool wanted(const struct ledger *l)
 {
 	return !l->spare_ready && !l->spare_claimed && !l->spare_busy && !l->failed && l->tail > l->tail_room / 4;
+}
+
+void keeper_wake_up(struct ledger *l)
+{
+	if (!l->keeper_idle || !wanted(l))
+		return;
+	l->keeper_idle = false;
+	pthread_cond_signal(&l->keeper_wake);
 }
 
 void *keeper_main(void *ledger)

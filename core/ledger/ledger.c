@@ -238,19 +238,17 @@ static bool place(struct ledger *l, size_t bytes)
 	if (l->failed || l->closing || batch->len + bytes > l->options.ring_bytes / 2)
 		return false;
 	if (l->tail + bytes > l->tail_room) {
-		if (!l->spare_ready)
+		if (!l->spare_ready) {
+			keeper_wake_up(l);
 			return false;
+		}
 		l->spare_ready = false;
 		l->spare_claimed = true;
 		l->tail = SEGMENT_HEAD_BYTES;
 		l->tail_room = l->folder.segment_bytes;
 	}
-	/* The next segment is asked for early: the last one comes back from the store before that in quiet times. */
-	if (l->keeper_idle && !l->spare_ready && !l->spare_claimed && l->tail > l->tail_room / 4) {
-		l->keeper_idle = false;
-		pthread_cond_signal(&l->keeper_wake);
-	}
 	l->tail += bytes;
+	keeper_wake_up(l);
 	return true;
 }
 

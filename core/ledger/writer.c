@@ -25,6 +25,7 @@ static bool next_segment(struct ledger *l, uint64_t first_seq)
 	pthread_mutex_lock(&l->lock);
 	l->spare_claimed = false;
 	l->segment_last = l->segment;
+	keeper_wake_up(l);
 	pthread_mutex_unlock(&l->lock);
 	return true;
 }

@@ -88,11 +88,14 @@ struct plugin_tokens {
 	uint32_t fresh;             /* slots from here on were never used */
 	uint32_t free;              /* 1 + index of the first free slot below fresh, 0: none */
 	atomic_uint out;
+	uint32_t visitors; /* threads inside of plugin_token_expire: the instance must outlive their loop */
 	bool closing;
 };
 
 int plugin_tokens_init(struct plugin_tokens *t);
 void plugin_tokens_destroy(struct plugin_tokens *t);
+/* Frees the slots and keeps the rest, so that every token is stale from now on. False: none was ever given out. */
+bool plugin_tokens_retire(struct plugin_tokens *t);
 /* No new tokens from now on; true when none is out before wait_ms has passed. */
 bool plugin_tokens_wait(struct plugin_tokens *t, unsigned wait_ms);
 /* For the host table. */
@@ -114,6 +117,7 @@ void plugin_count(struct plugin *p, const char *event, uint64_t n);
 /* ---- instance ---- */
 
 struct plugin {
+	struct plugin *next_closed;
 	sl_host host;
 	sl_plugin d; /* the host's copy */
 	const struct plugin_kind *kind;

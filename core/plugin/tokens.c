@@ -42,6 +42,17 @@ void plugin_tokens_destroy(struct plugin_tokens *t)
 	pthread_mutex_destroy(&t->lock);
 }
 
+bool plugin_tokens_retire(struct plugin_tokens *t)
+{
+	pthread_mutex_lock(&t->lock);
+	bool used = t->slots != NULL;
+	free(t->slots);
+	t->slots = NULL;
+	t->closing = true;
+	pthread_mutex_unlock(&t->lock);
+	return used;
+}
+
 bool plugin_tokens_wait(struct plugin_tokens *t, unsigned wait_ms)
 {
 	struct timespec until;
@@ -55,9 +66,9 @@ bool plugin_tokens_wait(struct plugin_tokens *t, unsigned wait_ms)
 	pthread_mutex_lock(&t->lock);
 	t->closing = true;
 	int failed = 0;
-	while (atomic_load(&t->out) > 0 && !failed)
+	while ((atomic_load(&t->out) > 0 || t->visitors > 0) && !failed)
 		failed = pthread_cond_timedwait(&t->all_back, &t->lock, &until);
-	bool all_back = atomic_load(&t->out) == 0;
+	bool all_back = atomic_load(&t->out) == 0 && t->visitors == 0;
 	pthread_mutex_unlock(&t->lock);
 	return all_back;
 }
@@ -65,7 +76,7 @@ bool plugin_tokens_wait(struct plugin_tokens *t, unsigned wait_ms)
 /* Under the lock. NULL: all are out. */
 static struct plugin_token *take_slot(struct plugin_tokens *t, uint32_t *index)
 {
-	if (!t->slots)
+	if (!t->slots && !t->closing)
 		t->slots = calloc(PLUGIN_TOKENS_MAX, sizeof *t->slots);
 	if (!t->slots || t->closing)
 		return NULL;
@@ -181,28 +192,39 @@ bool plugin_token_drop(struct plugin *p, sl_token number)
 	return true;
 }
 
+/* The next token at or behind *i whose deadline has passed. */
+static bool take_expired(struct plugin_tokens *t, uint64_t now_ns, uint32_t *i, struct plugin_token *out)
+{
+	pthread_mutex_lock(&t->lock);
+	while (*i < t->fresh && !(t->slots[*i].done && t->slots[*i].deadline_ns <= now_ns))
+		++*i;
+	bool found = *i < t->fresh;
+	if (found)
+		give_back(t, *i, out);
+	pthread_mutex_unlock(&t->lock);
+	return found;
+}
+
 void plugin_token_expire(struct plugin *p, uint64_t now_ns)
 {
 	struct plugin_tokens *t = &p->tokens;
+	struct plugin_token token;
 	sl_error error;
 	if (atomic_load(&t->out) == 0)
 		return;
 	error_set(&error, SL_ETIMEOUT, "plugin %s did not answer in time", p->label);
-	for (uint32_t i = 0;; i++) {
-		struct plugin_token token;
-		pthread_mutex_lock(&t->lock);
-		while (i < t->fresh && !(t->slots[i].done && t->slots[i].deadline_ns <= now_ns))
-			i++;
-		bool found = i < t->fresh;
-		if (found)
-			give_back(t, i, &token);
-		pthread_mutex_unlock(&t->lock);
-		if (!found)
-			return;
+	pthread_mutex_lock(&t->lock);
+	t->visitors++;
+	pthread_mutex_unlock(&t->lock);
+	for (uint32_t i = 0; take_expired(t, now_ns, &i, &token);) {
 		plugin_count(p, "token_timeout", 1);
 		token.done(token.arg, NULL, 0, &error);
 		one_less(t);
 	}
+	pthread_mutex_lock(&t->lock);
+	if (--t->visitors == 0)
+		pthread_cond_broadcast(&t->all_back);
+	pthread_mutex_unlock(&t->lock);
 }
 
 unsigned plugin_tokens_out(const struct plugin *p)

@@ -216,6 +216,11 @@ void policy_take_admission(lua_State *L, struct policy *p, const struct policy_r
 		policy_default_admit(r, out);
 		return;
 	}
+	out->verdict = POLICY_ALLOW;
+	out->priority = r->tier->priority;
+	out->max_output = r->tier->max_output;
+	out->n_limits = 0;
+	out->model[0] = out->where[0] = '\0';
 	const struct policy_denied *denied = policy_to_denied(L, -1);
 	if (denied) {
 		out->verdict = POLICY_DENY;
@@ -224,11 +229,6 @@ void policy_take_admission(lua_State *L, struct policy *p, const struct policy_r
 	}
 	if (lua_type(L, -1) != LUA_TTABLE)
 		luaL_error(L, "admit must return deny(status, code, words), a table or nil, not %s", luaL_tolstring(L, -1, NULL));
-	out->verdict = POLICY_ALLOW;
-	out->priority = r->tier->priority;
-	out->max_output = r->tier->max_output;
-	out->n_limits = 0;
-	out->model[0] = out->where[0] = '\0';
 	bool limits = false;
 	lua_pushnil(L);
 	while (lua_next(L, -2)) {

@@ -242,13 +242,13 @@ static int failed(struct policy *p, enum policy_hook hook, sl_error *error)
 	if (sandbox_out_of_memory(p->sandbox)) {
 		sandbox_collect(p->sandbox);
 		if (sandbox_memory(p->sandbox) > (size_t) p->conf->policy_memory / 2) {
-			struct sandbox *full = p->sandbox;
+			const struct policy full = *p;
 			sl_error why = { 0 };
 			if (build(p, &why) != SL_OK) {
-				p->sandbox = full;
+				*p = full;
 				log_error("policy: the state is full and could not be made anew: %s", why.text);
 			} else {
-				sandbox_close(full);
+				sandbox_close(full.sandbox);
 			}
 		}
 	}

@@ -38,6 +38,14 @@ static void fail_calls(struct agent *agent, const char *why)
 	}
 }
 
+/* Once until it is there again: it is tried several times a second. */
+static void complain(struct agent *agent)
+{
+	if (!agent->complained)
+		log_warn("no agent at %s: %s", agent->path, agent->why);
+	agent->complained = true;
+}
+
 static void gone(struct agent *agent, const char *why)
 {
 	bool was_ready = agent->ready;
@@ -48,6 +56,8 @@ static void gone(struct agent *agent, const char *why)
 		agent->away_ms = pool_now().wall_ms;
 		log_warn("agent %s is away: %s", agent->machine, why);
 		settle_away(agent);
+	} else {
+		complain(agent);
 	}
 	fail_calls(agent, why);
 	if (was_ready)
@@ -155,6 +165,7 @@ static void on_list(struct pool *pool, uint64_t arg, const json_t *ok, const sl_
 		return;
 	}
 	agent->ready = true;
+	agent->complained = false;
 	agent->away_ms = 0;
 	agent->why[0] = '\0';
 	agent->backoff_ms = 0;
@@ -228,6 +239,7 @@ static void connect_now(uv_timer_t *timer)
 	if (!agent->connection) {
 		str_copy(agent->why, sizeof agent->why, str_of(error.text));
 		start_program(agent);
+		complain(agent);
 		plan_connect(agent, AGENT_BACKOFF_MS);
 		return;
 	}

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* inner.h - what the files of the pool share. Not for other rooms.
  *
- *   pool.c    open, close, requests from outside
+ *   pool.c    open, close, the table of leases
+ *   request.c requests from outside
  *   change.c  a lease's changes: ledger first, then what they ask for
  *   round.c   planning rounds
  *   agent.c   the connection to an agent: requests, answers, events
  *   start.c   starts an agent
  *   settle.c  what the agent says about leases and devices, matched with what we know
+ *   mark.c    what is remembered of devices
  *   watch.c   watchers and their output
  *   show.c    views and metrics */
 #ifndef CORE_POOL_INNER_H
@@ -33,7 +35,8 @@ enum {
 	POOL_LOG_BYTES = 4 << 20,   /* output that the agent keeps, per stream */
 	POOL_PIECE = 256 << 10,     /* bytes of output asked for at once */
 	POOL_PROGRAM_MAX = 256 << 10, /* bytes of argv and env together */
-	POOL_EXPLAINED_MAX = 256,   /* leases whose reason is asked of the scheduler for one list */
+	POOL_EXPLAINED_MAX = 256,   /* leases whose reason is found in full for one list, or after one round; fewer ... */
+	POOL_EXPLAINED_WORK = 500000, /* ... when this many pairs of leases would have to be looked at */
 	AGENT_CALLS_MAX = 16384,    /* requests without an answer */
 	AGENT_ANSWER_MS = 60000,    /* an agent that is silent for so long is taken for dead */
 	AGENT_BACKOFF_MS = 100,     /* before the next try to connect, doubled each time ... */
@@ -67,6 +70,7 @@ struct job {
 	bool timed;                 /* its run is measured here, not taken over from before */
 	uint64_t notice_ms;         /* of its release */
 	unsigned watchers;
+	uint64_t told_reason;       /* hash of the last reason that watchers of a waiting lease got */
 };
 
 static inline struct job *job_of(struct lease *lease)
@@ -100,7 +104,7 @@ struct agent {
 	json_t *backends;
 	uint64_t backoff_ms;
 	int64_t start_mono_ms, sample_mono_ms;
-	bool started, sampling;
+	bool started, sampling, complained;
 	uv_timer_t again;
 };
 
@@ -124,6 +128,7 @@ struct pool {
 	unsigned n_dirty;
 
 	struct devices devices;
+	json_t *marks;              /* of the last run: "device/UUID" -> object */
 	struct plan_queue *queues;
 	size_t n_queues;
 	struct plan plan;
@@ -144,6 +149,8 @@ struct lease_now pool_now(void);
 struct job *pool_job(struct pool *pool, uint64_t number);
 /* NULL: no memory, or the number is taken. Takes over what the lease owns on success. */
 struct job *pool_enter(struct pool *pool, const struct lease *lease);
+/* Out of the table again: it could not be written down. */
+void pool_take_back(struct pool *pool, struct job *job);
 const struct plan_queue *pool_queue(const struct pool *pool, const char *name);
 
 /* change.c. change_decide: we want this; refused by the ledger (SL_EUNAVAILABLE) it does not happen. change_fact: it
@@ -171,7 +178,10 @@ void round_run(struct pool *pool);
 void watch_want(struct pool *pool);
 /* Builds the view without planning, for reasons. */
 bool round_view(struct pool *pool);
-void round_reason(struct pool *pool, const struct lease *lease, bool ask_scheduler, char text[SL_ERROR_TEXT]);
+/* For how many leases a reason may be found in full at once: a scheduler looks at all that wait for each. */
+unsigned round_reasons(const struct pool *pool);
+/* Why a queued lease waits. Not in full: without the scheduler and without a count of devices, for long lists. */
+void round_reason(struct pool *pool, const struct lease *lease, bool in_full, char text[SL_ERROR_TEXT]);
 
 /* agent.c. done() once, with ok NULL on an error (SL_EUNAVAILABLE: the connection is gone, nobody knows whether it was
  * done). `arg` is a number, so that what it meant may be gone by then. agent_call steals `request`; done may be NULL. */
@@ -187,6 +197,13 @@ void agent_close(struct agent *agent);
 void agent_start(struct pool *pool, struct job *job);
 void agent_stop(struct pool *pool, uint64_t number, uint64_t notice_ms, const char *reason);
 void agent_forget(struct pool *pool, uint64_t number);
+
+/* mark.c. mark_changed: a device's faults are what they are; the record follows. mark_drain: an operator's word, which
+ * does not hold when the ledger refuses it. mark_apply: to one that is seen for the first time since the start. */
+void mark_changed(struct pool *pool, struct device *device);
+int mark_drain(struct pool *pool, struct device *device, bool drain, const char *reason, sl_error *error);
+void mark_retry(struct pool *pool);
+void mark_apply(const struct pool *pool, struct device *device);
 
 /* start.c. Starts the program and does not wait for it. */
 int start_spawn(const struct conf *conf, const char *program, uid_t allow_uid, sl_error *error);
@@ -210,7 +227,7 @@ void watch_disconnected(struct pool *pool);
 void watch_free_all(struct pool *pool);
 
 /* show.c */
-json_t *show_lease(struct pool *pool, const struct job *job, bool ask_scheduler);
+json_t *show_lease(struct pool *pool, const struct job *job, bool in_full);
 void show_metrics(struct pool *pool);
 void show_count(const struct lease *lease, struct lease_now now);
 

@@ -24,6 +24,8 @@ struct pool_options {
 	void *scheduler_self;
 	const char *agent_program;  /* started when conf->start_agent and none answers; NULL: never */
 	unsigned leases_max;        /* open leases, 0: 100,000 */
+	const json_t *devices;      /* what the store has of devices: object, key "device/UUID" -> object; NULL: nothing.
+	                               Borrowed until pool_open returns. The pool writes them as SL_RECORD_OBJECT */
 };
 
 /* Connects to the agent (starting it where asked), and goes on trying when it is away. Open leases of an earlier
@@ -94,8 +96,8 @@ json_t *pool_lease(struct pool *pool, uint64_t number);
 json_t *pool_leases(struct pool *pool);
 json_t *pool_devices(struct pool *pool);
 json_t *pool_agents(struct pool *pool);
-/* "L1042" or "1042" of one that pool_lease knows, or the open lease of that name or of that prefix of a name, when
- * there is exactly one; 0: none. */
+/* "L1042" or "1042" of one that pool_lease knows; or the open lease of that name, else of that prefix of a name, when
+ * there is exactly one; or, when none is open, the latest of that name that ended lately. 0: none. */
 uint64_t pool_find(struct pool *pool, sl_str id);
 
 struct pool_totals {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/clock.h"
+#include "core/base/hash.h"
 #include "core/base/log.h"
 #include "core/pool/inner.h"
 
@@ -113,12 +114,28 @@ static bool plan_once(struct pool *pool)
 	return full && granted;
 }
 
+unsigned round_reasons(const struct pool *pool)
+{
+	size_t fair = POOL_EXPLAINED_WORK / (pool->n_open + 1);
+	return fair > POOL_EXPLAINED_MAX ? POOL_EXPLAINED_MAX : fair < 8 ? 8 : (unsigned) fair;
+}
+
+/* Those who wait are told when their reason has changed. */
 static void tell_waiting(struct pool *pool)
 {
-	for (size_t i = 0; i < pool->n_leases; i++) {
+	char text[SL_ERROR_TEXT];
+	unsigned explained = 0, most = round_reasons(pool);
+	for (size_t i = 0; i < pool->n_leases && explained < most; i++) {
 		struct job *job = job_of(pool->leases[i]);
-		if (job->watchers && job->lease.state == LEASE_QUEUED)
-			watch_lease(pool, job);
+		if (!job->watchers || job->lease.state != LEASE_QUEUED || !change_durable(pool, job))
+			continue;
+		explained++;
+		round_reason(pool, &job->lease, true, text);
+		uint64_t told = hash_bytes(text, strlen(text));
+		if (told == job->told_reason)
+			continue;
+		job->told_reason = told;
+		watch_lease(pool, job);
 	}
 }
 
@@ -144,7 +161,7 @@ void round_run(struct pool *pool)
 	tell_waiting(pool);
 }
 
-void round_reason(struct pool *pool, const struct lease *lease, bool ask_scheduler, char text[SL_ERROR_TEXT])
+void round_reason(struct pool *pool, const struct lease *lease, bool in_full, char text[SL_ERROR_TEXT])
 {
 	if (!pool->agent.ready) {
 		char at[32];
@@ -156,10 +173,11 @@ void round_reason(struct pool *pool, const struct lease *lease, bool ask_schedul
 		snprintf(text, SL_ERROR_TEXT, "queue %s is not configured any more: ask again in another", lease->queue);
 		return;
 	}
-	text[0] = '\0';
-	if (!round_view(pool))
+	snprintf(text, SL_ERROR_TEXT, "waits in queue %s", lease->queue);
+	if (!in_full || !round_view(pool))
 		return;
-	if (ask_scheduler && lease->wanted && pool->scheduler->explain &&
+	text[0] = '\0';
+	if (lease->wanted && pool->scheduler->explain &&
 	    pool->scheduler->explain(pool->scheduler_self, &pool->plan.view, lease->number, text, SL_ERROR_TEXT) == SL_OK) {
 		text[SL_ERROR_TEXT - 1] = '\0';
 		if (text[0])

@@ -49,14 +49,19 @@ static struct device *update(struct agent *agent, const json_t *told)
 	sl_error error = { 0 };
 	bool now_faulty;
 	struct devices *devices = &agent->pool->devices;
+	size_t known = devices->n;
 	agent->pool->plan_fresh = false;
 	if (devices_update(devices, agent->machine, told, &now_faulty, &error) != SL_OK) {
 		log_warn("agent %s: %s", agent->machine, error.text);
 		return NULL;
 	}
 	struct device *device = devices_find(devices, str_of(json_get_str(told, "uuid", "")));
-	if (now_faulty)
+	if (devices->n > known)
+		mark_apply(agent->pool, device);
+	if (now_faulty) {
+		mark_changed(agent->pool, device);
 		settle_faulty(agent->pool, device);
+	}
 	return device;
 }
 
@@ -115,6 +120,7 @@ static void mark_faulty(struct pool *pool, const json_t *entry)
 		if (!d)
 			continue;
 		device_set_faulty(d, json_get_str(one, "reason", "could not be released"));
+		mark_changed(pool, d);
 		log_warn("device %s is faulty after %s: %s", d->name, json_get_str(entry, "lease", "?"), d->reason);
 	}
 }
@@ -143,7 +149,10 @@ static enum lease_state final_state(const struct lease *lease, const json_t *ent
 	uint64_t started = time_of(entry, "started_ms"), ended = time_of(entry, "ended_ms");
 	bool limit = strstr(json_get_str(entry, "reason", ""), "time limit") != NULL ||
 	             (lease->signal && started && ended >= started && ended - started >= lease->time_ms);
-	return lease->time_ms && limit ? LEASE_EXPIRED : LEASE_ENDED;
+	if (lease->time_ms && limit)
+		return LEASE_EXPIRED;
+	/* Neither an exit code nor a signal: nobody saw the end, the machine or its supervisor went first. */
+	return lease->exit_code < 0 && !lease->signal ? LEASE_FAILED : LEASE_ENDED;
 }
 
 static void end_reason(const struct lease *lease, const json_t *entry, enum lease_state to, char out[SL_ERROR_TEXT])

@@ -8,13 +8,13 @@
 #include "core/base/str.h"
 #include "core/pool/inner.h"
 
-json_t *show_lease(struct pool *pool, const struct job *job, bool ask_scheduler)
+json_t *show_lease(struct pool *pool, const struct job *job, bool in_full)
 {
 	char text[SL_ERROR_TEXT] = "";
 	const struct lease *lease = &job->lease;
 	const char *reason = NULL;
 	if (lease->state == LEASE_QUEUED) {
-		round_reason(pool, lease, ask_scheduler, text);
+		round_reason(pool, lease, in_full, text);
 		reason = text[0] ? text : NULL;
 	} else if (!lease_state_over(lease->state) && !pool->agent.ready) {
 		char at[32];
@@ -34,10 +34,10 @@ json_t *pool_lease(struct pool *pool, uint64_t number)
 json_t *pool_leases(struct pool *pool)
 {
 	json_t *list = json_array();
-	unsigned explained = 0;
+	unsigned explained = 0, most = round_reasons(pool);
 	for (size_t i = pool->n_leases; i-- > 0;) {
 		const struct job *job = job_of(pool->leases[i]);
-		bool ask = job->lease.state == LEASE_QUEUED && explained < POOL_EXPLAINED_MAX;
+		bool ask = job->lease.state == LEASE_QUEUED && explained < most;
 		explained += ask;
 		json_array_append_new(list, show_lease(pool, job, ask));
 	}

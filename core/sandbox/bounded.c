@@ -12,6 +12,7 @@ enum {
 	REP_MAX = 1 << 20,
 	CONCAT_MAX = 65536,
 	SORT_MAX = 16384,
+	SORT_TEXT_MAX = 1024,
 	INSERT_MAX = 65536,
 	UNPACK_MAX = 1000,
 	GLOB_PATTERN_MAX = 256,
@@ -125,7 +126,14 @@ static int unpack(lua_State *L)
 
 static int sort(lua_State *L)
 {
-	sandbox_charge(L, 4 * (uint64_t) plain_table(L, "table.sort", SORT_MAX));
+	lua_Integer n = plain_table(L, "table.sort", SORT_MAX);
+	sandbox_charge(L, 4 * (uint64_t) n);
+	/* Without a comparator Lua compares inside one call: long texts, even one many times, would take minutes. */
+	for (lua_Integer i = 1; i <= n && lua_isnoneornil(L, 2); i++) {
+		if (lua_rawgeti(L, 1, i) == LUA_TSTRING && lua_rawlen(L, -1) > SORT_TEXT_MAX)
+			return luaL_error(L, "table.sort: a text of more than %d bytes", SORT_TEXT_MAX);
+		lua_pop(L, 1);
+	}
 	return forward(L);
 }
 

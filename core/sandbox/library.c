@@ -12,7 +12,7 @@
 
 static const char key_user, key_library;
 
-enum { NAMES_MAX = 256 };
+enum { NAMES_MAX = 256, PRINT_UNITS = 1000 };
 
 static const char *const blocked_globals[] = { "load", "loadstring", "dofile", "loadfile", "require", "xpcall",
 	"collectgarbage", "rawget", "rawset", "setfenv", "getfenv", "warn", "_G", NULL };
@@ -191,6 +191,7 @@ static int set_metatable(lua_State *L)
 
 static int print(lua_State *L)
 {
+	sandbox_charge(L, PRINT_UNITS);
 	char line[512];
 	size_t used = 0;
 	line[0] = '\0';

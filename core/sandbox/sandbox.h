@@ -40,7 +40,8 @@ int sandbox_read_file(const char *path, struct buf *out, sl_error *error);
 void sandbox_lock(struct sandbox *s);
 
 /* lua_pcall with the budget renewed, for a function and n arguments on the stack; leaves `results` (a number, at most
- * 16) on it, or nothing. Not from inside a call. SL_OK, SL_EINVAL (the code raised; text has file:line), SL_ELIMIT (budget or memory). */
+ * 16) on it, or nothing. Not from inside a call. SL_OK, SL_EINVAL (the code raised; text has file:line), SL_ELIMIT
+ * (budget or memory). */
 int sandbox_call(struct sandbox *s, int arguments, int results, sl_error *error);
 /* The traceback of the last failed call, one line an entry; valid until the next call. */
 const char *sandbox_traceback(const struct sandbox *s);

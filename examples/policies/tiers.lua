@@ -49,13 +49,13 @@ function test_free_gets_no_big_model()
 end
 
 function test_free_has_short_prompts()
-  expect(admit(request { tier = "free", prompt = { tokens = 8001 } })).denied(413)
-  expect(admit(request { tier = "free", prompt = { tokens = 8000 } })).allowed()
+  expect(admit(request { model = "llama-8b", tier = "free", prompt = { tokens = 8001 } })).denied(413)
+  expect(admit(request { model = "llama-8b", tier = "free", prompt = { tokens = 8000 } })).allowed()
 end
 
 function test_answers_are_shorter_by_day()
-  expect(admit(request { tier = "free", time = tuesday_noon })).max_output(1024)
-  expect(admit(request { tier = "free", time = tuesday_night })).max_output(2048)
+  expect(admit(request { model = "llama-8b", tier = "free", time = tuesday_noon })).max_output(1024)
+  expect(admit(request { model = "llama-8b", tier = "free", time = tuesday_night })).max_output(2048)
 end
 
 function test_premium_goes_first()

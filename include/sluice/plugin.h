@@ -133,10 +133,11 @@ typedef struct sl_plugin {
 	uint32_t n_options;
 	uint32_t option_size; /* sizeof (sl_option) */
 
-	/* Checks options against each other, without side effects. NULL: nothing to check. Main thread. */
+	/* Checks options against each other, without side effects. NULL: nothing to check. On the thread of open(). */
 	int (*check)(const sl_host *, const sl_conf *, sl_error *);
 	/* Makes an instance. *self is handed to every later call. Several instances of one file may be open at
-	 * once, so keep no globals. Must return within 10 seconds. Main thread of the process that hosts the kind. */
+	 * once, so keep no globals. Must return within 10 seconds. On a thread of its own, which then ends; the main
+	 * thread waits for it. */
 	int (*open)(const sl_host *, const sl_conf *, void **self, sl_error *);
 	/* Takes new values of RELOADABLE options; on an error the old ones stay. NULL: none can change. */
 	int (*reconfigure)(void *self, const sl_conf *, sl_error *);

@@ -66,7 +66,7 @@ class Client:
 
     def event(self, name, timeout=30, **fields):
         def fits(event):
-            return event["event"] == name and all(event.get(k) == v for k, v in fields.items())
+            return event.get("event") == name and all(event.get(k) == v for k, v in fields.items())
         for event in self.events:
             if fits(event):
                 self.events.remove(event)

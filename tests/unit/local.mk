@@ -5,7 +5,9 @@ include tests/unit/identity/local.mk
 include tests/unit/ledger/local.mk
 include tests/unit/quota/local.mk
 include tests/unit/store/local.mk
+include tests/bench/rooms.mk
 include tests/unit/fleet/local.mk
+include tests/unit/control/local.mk
 include tests/unit/route/local.mk
 include tests/unit/http/local.mk
 include tests/unit/gateway/local.mk

@@ -317,6 +317,7 @@ Test(conf, wrong_things_are_named_with_their_line)
 		{ "tier \"t\" { priority = 1e9 }", "out of range" },
 		{ "tenant \"t\" { tier = \"fre\" } tier \"free\" {}", "tier 'fre' of tenant \"t\" is not declared: did you mean 'free'?" },
 		{ "tenant \"t\" { queues = { \"q\" } }", "queue 'q' of tenant \"t\" is not declared" },
+		{ "tenant \"t\" { users = { string.rep(\"x\", 64) } }", "at most 63 bytes" },
 		{ "tenant \"t\" { operators = 1 }", "must be true or false, not 1" },
 		{ "queue \"q\" { time = \"2h\", time_max = \"1h\" }", "time is above time_max" },
 		{ "plugin \"shceduler/fifo\" {}", "there is no kind 'shceduler': did you mean 'scheduler'?" },
@@ -447,6 +448,14 @@ Test(conf, plugins)
 	cr_expect_eq(schedulers, 1);
 	cr_expect_eq(auths, 1, "a declared kind has no defaults beside it");
 	cr_expect_eq(stores, 1);
+	conf_unref(c);
+}
+
+Test(conf, users_may_have_any_name)
+{
+	struct conf *c = fixture_good("tenant \"t\" { users = { \"dana@example.org\", \"EXAMPLE\\\\eve\" } }");
+	cr_assert_eq(c->tenants[0].n_users, 2u);
+	cr_expect_str_eq(c->tenants[0].users[1], "EXAMPLE\\eve");
 	conf_unref(c);
 }
 

@@ -300,3 +300,17 @@ Test(body, engine_only)
 	cr_expect_str_eq(why.code, "invalid_value");
 	buf_free(&text);
 }
+
+/* A body that is cut anywhere is refused, and the place of the fault lies in it. */
+Test(body, every_cut_is_refused)
+{
+	static const char *const texts[] = {
+		"{\"model\":\"m\",\"messages\":[{\"a\":[1,\"b\"]}],\"max_tokens\" : 5 ,\"stream\":true,\"stream_options\":{\"include_usage\":false}}",
+		"{\"model\":\"m\",\"prompt\":[[1,2], [3] ] , \"n\":2,\"user\":\"u\\u0041\"}", "{\"model\":\"m\",\"prompt\":[1,2 ,3]}",
+		"{\"model\":\"m\",\"prompt\":[\"a\",\"\xc3\xa9\"]}", "{\"input\":\"x\",\"model\":\"m\",\"priority\":-1.5e3}",
+	};
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		for (int door = BODY_CHAT; door <= BODY_EMBEDDINGS; door++)
+			for (size_t n = 0; n < strlen(texts[i]); n++)
+				cr_assert_not(scan((sl_str){ texts[i], n }, (enum body_door) door), "%.*s", (int) n, texts[i]);
+}

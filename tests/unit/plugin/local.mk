@@ -12,3 +12,15 @@ tests_unit_plugin_test_instance_LDADD = $(plugin_test_libs)
 tests_unit_plugin_test_tokens_SOURCES = tests/unit/plugin/test_tokens.c
 tests_unit_plugin_test_tokens_LDADD = core/plugin/libplugin.a core/base/libbase.a $(JANSSON_LIBS) $(CRYPTO_LIBS) \
 	$(XXHASH_LIBS)
+check_PROGRAMS += tests/unit/plugin/test_auth
+tests_unit_plugin_test_auth_SOURCES = tests/unit/plugin/test_auth.c
+tests_unit_plugin_test_auth_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_plugin_test_auth_LDADD = $(plugin_test_libs)
+check_PROGRAMS += tests/unit/plugin/test_fifo
+tests_unit_plugin_test_fifo_SOURCES = tests/unit/plugin/test_fifo.c
+tests_unit_plugin_test_fifo_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_plugin_test_fifo_LDADD = $(plugin_test_libs)
+check_PROGRAMS += tests/unit/plugin/test_exec
+tests_unit_plugin_test_exec_SOURCES = tests/unit/plugin/test_exec.c
+tests_unit_plugin_test_exec_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_plugin_test_exec_LDADD = $(plugin_test_libs)

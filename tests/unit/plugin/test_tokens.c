@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_tokens.c - answers that come later, twice, too late, never, and from many threads. */
+/* test_tokens.c - answers that come later, twice, too late, never, and from many threads; and an open()
+ * that does not come back. */
 #include <pthread.h>
 #include <sluice/auth.h>
 #include <time.h>
@@ -192,10 +193,32 @@ static void test_close(struct plugin *p)
 	/* It comes after all: the next close gets through. */
 	pthread_t thread;
 	void *closed;
+	const sl_host *host = &p->host;
+	sl_identity who = { .size = sizeof who };
 	pthread_create(&thread, NULL, close_later, p);
 	plugin_token_expire(p, UINT64_MAX);
 	pthread_join(thread, &closed);
 	tap_ok(closed && atomic_load(&s.calls) == 1, "closed once the last is back");
+	tap_ok(host->token_done(host, 1u << 12, &who, sizeof who) == SL_ESTALE, "a completion after the end is stale");
+}
+
+/* The daemon must not wait for a plugin that does not come back, and whatever comes back later is ended. */
+static void test_open_that_hangs(void)
+{
+	char mark[PATH_MAX + 16];
+	enum plugin_refusal refusal;
+	sl_error error;
+	snprintf(mark, sizeof mark, "%s/closed", fixture_dir());
+	setenv("SLUICE_TEST_CLOSED", mark, 1);
+	plugin_limit_ms = 50;
+	struct plugin *p = fixture_open("tests/abi/bad", "open_hangs", NULL, NULL, &refusal, &error);
+	tap_ok(!p && refusal == PLUGIN_OPEN, "an open() that hangs is refused");
+	tap_ok(strstr(error.text, "open() did not return within 50 ms"), "in these words: %s", error.text);
+	for (int i = 0; i < 1000 && access(mark, F_OK) != 0; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	tap_ok(access(mark, F_OK) == 0, "the late instance was closed");
+	/* Its thread frees what is left after that: give it the time to, lest it is called a leak. */
+	nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
 }
 
 int main(void)
@@ -215,5 +238,6 @@ int main(void)
 	test_bound(p);
 	test_race(p);
 	test_close(p);
+	test_open_that_hangs();
 	return tap_done();
 }

@@ -173,6 +173,19 @@ Test(tools, shipped_policies_pass)
 	buf_free(&report);
 }
 
+/* Tests of a policy see the tiers and models of the configuration that it is used in. */
+Test(tools, the_shipped_example_and_its_policy_fit)
+{
+	sl_error error = { 0 };
+	struct conf *c = conf_load(TOP_SRCDIR "/examples/sluice.lua", &report);
+	cr_assert_not_null(c, "%.*s", (int) report.len, report.data);
+	struct policy *p = policy_open(c, true, &error);
+	cr_expect_not_null(p, "%s", error.text);
+	policy_close(p);
+	conf_unref(c);
+	buf_free(&report);
+}
+
 static json_t *evaluated(struct conf *conf, const char *text, sl_error *error)
 {
 	json_t *request = json_parse(str_of(text), error);

@@ -25,8 +25,14 @@ uint64_t ledger_append(struct ledger *l, uint32_t type, sl_str key, const void *
 	char id[64];
 	if (fake->refuses)
 		return 0;
-	(void) type;
 	str_copy(id, sizeof id, key);
+	if (type == SL_RECORD_OBJECT) {
+		if (size)
+			json_object_set_new(fake->objects, id, json_loadb(data, size, 0, NULL));
+		else
+			json_object_del(fake->objects, id);
+		return ++fake->seq;
+	}
 	json_t *record = json_loadb(data, size, 0, NULL);
 	json_array_append_new(fake->history, json_pack("[s, O]", id, json_object_get(record, "state")));
 	json_object_set_new(fake->records, id, record);
@@ -163,6 +169,8 @@ static json_t *answer(struct fake_agent *a, const char *op, const json_t *m, int
 	struct fake_lease *l = find_lease(a, json_get_str(m, "lease", "?"));
 	*code = SL_ENOTFOUND;
 	*text = "no such lease";
+	if (a->garbage && strcmp(op, a->garbage_op) == 0)
+		return json_loads(a->garbage, 0, NULL);
 	if (strcmp(op, "hello") == 0)
 		return json_pack("{s:i, s:s, s:s, s:i, s:i, s:s}", "version", 1, "machine", "node1", "boot_id", "b", "pid", 1,
 		                 "started_ms", 1, "containment", "processes");
@@ -451,7 +459,8 @@ void world_open_pool(struct world *w)
 	}
 	struct pool_options options = { .loop = &w->loop, .conf = &w->conf, .ledger = (struct ledger *) &w->ledger,
 	                                .scheduler = w->scheduler ? w->scheduler : sluice_plugin.ops,
-	                                .scheduler_self = w->scheduler_self };
+	                                .scheduler_self = w->scheduler_self, .devices = w->ledger.objects,
+	                                .leases_max = w->leases_max };
 	w->pool = pool_open(&options, open, last, &error);
 	if (!w->pool)
 		abort();
@@ -488,6 +497,7 @@ struct world *world_new(unsigned n_devices)
 	for (unsigned i = 0; i < 8; i++)
 		snprintf(w->agent.health[i], sizeof w->agent.health[i], "ok");
 	w->ledger.records = json_object();
+	w->ledger.objects = json_object();
 	w->ledger.history = json_array();
 	w->queues[0] = (struct conf_queue){ .name = "research", .quota = -1 };
 	w->conf.queues = w->queues;
@@ -516,6 +526,7 @@ void world_free(struct world *w)
 	sluice_plugin.close(w->scheduler_self);
 	json_decref(w->agent.seen);
 	json_decref(w->ledger.records);
+	json_decref(w->ledger.objects);
 	json_decref(w->ledger.history);
 	snprintf(command, sizeof command, "rm -rf '%s'", w->folder);
 	if (system(command) != 0)

@@ -26,6 +26,12 @@ static bool agent_away(struct world *w, uint64_t arg)
 	return away == (arg == 0);
 }
 
+static bool two_objects(struct world *w, uint64_t arg)
+{
+	(void) arg;
+	return json_object_size(w->ledger.objects) == 2;
+}
+
 static const char *recorded(struct world *w, uint64_t number, const char *key)
 {
 	char id[24];
@@ -390,6 +396,18 @@ Test(pool, a_signal_before_the_limit_is_no_expiry)
 	world_free(w);
 }
 
+Test(pool, an_end_that_nobody_saw_is_a_failure)
+{
+	struct world *w = world_new(1);
+	uint64_t number = submit(w, "a", 1);
+	cr_assert(world_state(w, number, "running"));
+	snprintf(agent_lease(w, number)->reason, sizeof agent_lease(w, number)->reason, "the machine was restarted");
+	agent_end(w, number, -1, 0);
+	cr_assert(world_state(w, number, "failed"));
+	cr_expect_str_eq(member(w, number, "reason"), "the machine was restarted");
+	world_free(w);
+}
+
 Test(pool, release_in_each_state)
 {
 	struct world *w = world_new(1);
@@ -456,6 +474,25 @@ Test(pool, released_while_the_agent_was_away)
 	cr_assert(world_until(w, asked_stop, number), "the word is kept for the agent");
 	agent_end(w, number, 0, 15);
 	cr_assert(world_state(w, number, "ended"));
+	world_free(w);
+}
+
+Test(pool, a_release_goes_on_after_a_restart_with_its_notice)
+{
+	struct world *w = world_new(1);
+	uint64_t number = submit(w, "a", 1);
+	cr_assert(world_state(w, number, "running"));
+	cr_assert_eq(pool_release(w->pool, number, 20000, "bye", NULL), SL_OK);
+	cr_assert(world_until(w, asked_stop, number));
+	world_restart(w);
+	cr_expect_str_eq(member(w, number, "state"), "releasing");
+	cr_expect_eq(agent_asked(w, "stop", number), 2);
+	json_t *m = json_array_get(w->agent.seen, json_array_size(w->agent.seen) - 1);
+	cr_expect_str_eq(json_get_str(m, "op", ""), "stop");
+	cr_expect_geq(json_get_int(m, "notice_ms", 0), 20000, "not sooner than was promised");
+	agent_end(w, number, 0, 15);
+	cr_assert(world_state(w, number, "ended"));
+	cr_expect_str_eq(member(w, number, "reason"), "bye");
 	world_free(w);
 }
 
@@ -533,6 +570,33 @@ Test(pool, a_device_that_could_not_be_released_stays_out)
 	world_free(w);
 }
 
+Test(pool, what_is_known_of_devices_outlives_a_restart)
+{
+	struct world *w = world_new(3);
+	sl_error error = { 0 };
+	w->ledger.refuses = true;
+	cr_expect_eq(pool_drain_device(w->pool, "node1/gpu1", true, "new fan", &error), SL_EUNAVAILABLE);
+	cr_expect_str_eq(device_member(w, 1, "state"), "free");
+	agent_health(w, 0, "faulty", "Xid 79");
+	world_settle(w);
+	w->ledger.refuses = false;
+	cr_assert_eq(pool_drain_device(w->pool, "node1/gpu1", true, "new fan", &error), SL_OK);
+	cr_assert(world_until(w, two_objects, 0), "the fault was written down once the ledger took it");
+	snprintf(w->agent.health[0], sizeof w->agent.health[0], "ok");
+	world_restart(w);
+	cr_expect_str_eq(device_member(w, 0, "state"), "faulty");
+	cr_expect_str_eq(device_member(w, 0, "reason"), "Xid 79");
+	cr_expect_str_eq(device_member(w, 1, "state"), "drained");
+	cr_expect_str_eq(device_member(w, 1, "reason"), "new fan");
+	cr_expect_str_eq(device_member(w, 2, "state"), "free");
+	cr_assert_eq(pool_drain_device(w->pool, "node1/gpu0", false, NULL, &error), SL_OK);
+	cr_assert_eq(pool_drain_device(w->pool, "node1/gpu1", false, NULL, &error), SL_OK);
+	world_settle(w);
+	cr_expect_eq(json_object_size(w->ledger.objects), 0, "nothing left to remember");
+	cr_expect_str_eq(device_member(w, 0, "state"), "free");
+	world_free(w);
+}
+
 Test(pool, a_device_that_fails_under_a_lease)
 {
 	struct world *w = world_new(2);
@@ -573,7 +637,7 @@ Test(pool, a_device_that_is_lost_and_found)
 Test(pool, names)
 {
 	struct world *w = world_new(2);
-	uint64_t a = submit(w, "train", 1), b = submit(w, "trial", 1), c = submit(w, "train-2", 1);
+	uint64_t a = submit(w, "train", 1), b = submit(w, "trial", 0), c = submit(w, "train-2", 1);
 	cr_expect_eq(pool_find(w->pool, STR("L1")), a);
 	cr_expect_eq(pool_find(w->pool, STR("2")), b);
 	cr_expect_eq(pool_find(w->pool, STR("train")), a, "a whole name wins over a prefix");
@@ -583,8 +647,18 @@ Test(pool, names)
 	cr_expect_eq(pool_find(w->pool, STR("x")), 0);
 	cr_expect_eq(pool_find(w->pool, STR("")), 0);
 	cr_expect_eq(pool_find(w->pool, STR("L99")), 0);
-	submit(w, "trial", 1);
+	submit(w, "trial", 0);
 	cr_expect_eq(pool_find(w->pool, STR("trial")), 0, "twice");
+	cr_assert(world_state(w, a, "running"));
+	agent_end(w, a, 0, 0);
+	cr_assert(world_state(w, a, "ended"));
+	cr_expect_eq(pool_find(w->pool, STR("train")), c, "an open one's prefix goes before one that is over");
+	cr_assert_eq(pool_release(w->pool, c, 0, "", NULL), SL_OK);
+	cr_assert(world_until(w, asked_stop, c));
+	agent_end(w, c, 0, 15);
+	cr_assert(world_state(w, c, "ended"));
+	cr_expect_eq(pool_find(w->pool, STR("train")), a, "none is open: the latest of that very name");
+	cr_expect_eq(pool_find(w->pool, STR("trai")), 0);
 	world_free(w);
 }
 

@@ -80,6 +80,7 @@ Test(sandbox, charged_work_counts_too)
 {
 	refused("local t = {} for i = 1, 4000 do t[i] = i end for i = 1, 4000 do table.insert(t, 1, i) end", SL_ELIMIT,
 	        "instruction budget");
+	refused("while true do print('again') end", SL_ELIMIT, "instruction budget");
 	refused("local s = string.rep('x', 100000) for i = 1, 1000 do s:find(s, 1, true) end", SL_ELIMIT, "instruction budget");
 }
 
@@ -164,6 +165,7 @@ Test(sandbox, table_functions_are_bounded)
 	refused("table.insert(setmetatable({}, { __len = function() return 1 << 40 end }), 1, 1)", SL_EINVAL, "metatable");
 	refused("table.sort(setmetatable({}, { __len = function() return 1 << 40 end }))", SL_EINVAL, "metatable");
 	refused("table.remove(setmetatable({}, { __len = function() return 1 << 40 end }), 1)", SL_EINVAL, "metatable");
+	refused("local t, s = {}, string.rep('x', 50000) for i = 1, 5000 do t[i] = s end table.sort(t)", SL_EINVAL, "a text of more than");
 	allowed("local t = { 3, 1, 2 } table.sort(t) assert(table.concat(t, ',') == '1,2,3')");
 	allowed("local t = {} table.insert(t, 'a') table.insert(t, 1, 'b') assert(table.remove(t) == 'a' and #t == 1)");
 	allowed("assert(select('#', table.unpack({ 1, 2, 3 })) == 3 and table.pack(1, nil).n == 2)");
@@ -314,6 +316,11 @@ Test(sandbox, files_that_others_can_change_are_refused)
 	cr_expect_eq(sandbox_read_file(write_file("good.lua", "return 1", 0644), &out, &error), SL_OK, "%s", error.text);
 	cr_expect_eq(out.len, 8u);
 	buf_free(&out);
+	struct sandbox *s = sandbox_open(NULL);
+	cr_expect_eq(sandbox_run_file(s, write_file("good.lua", "\nerror('ran')", 0644), "good.lua", &error), SL_EINVAL);
+	cr_expect_str_eq(error.text, "good.lua:2: ran");
+	cr_expect_eq(sandbox_run_file(s, write_file("bad.lua", "return 1", 0666), "bad.lua", &error), SL_EDENIED);
+	sandbox_close(s);
 	file_refused(write_file("writable.lua", "return 1", 0666), "others can write");
 	file_refused(write_file("empty.lua", "", 0644), "empty");
 	file_refused(folder, "folder");

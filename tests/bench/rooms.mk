@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+noinst_PROGRAMS += tests/bench/bench_rooms
+tests_bench_bench_rooms_SOURCES = tests/bench/bench_rooms.c
+tests_bench_bench_rooms_LDADD = core/identity/libidentity.a core/ledger/libledger.a core/quota/libquota.a \
+	core/base/libbase.a $(JANSSON_LIBS) $(CRYPTO_LIBS)
