@@ -29,17 +29,22 @@ void call_unref(struct call *call)
 	free(call);
 }
 
-/* The exchange is over. Whoever still works for it finds x gone. */
+/* The exchange is over, or its client has gone: then whoever still works for it finds x gone, and the exchange is
+ * ended here, in the place of the answer that nobody waits for. */
 static void on_close(struct http_exchange *x, bool gone)
 {
 	struct call *call = x->data;
-	(void) gone;
+	bool unanswered = gone && call->x;
 	call->x = NULL;
 	call->deadline_ms = 0;
 	call->commit_seq = 0;
 	*call->link = call->next;
 	if (call->next)
 		call->next->link = call->link;
+	if (call->closed)
+		call->closed(call);
+	if (unanswered)
+		http_respond_end(x);
 	call_unref(call);
 }
 

@@ -64,6 +64,7 @@ struct call {
 	uint64_t deadline_ms;     /* 0: none */
 	call_fn late;
 	/* The handler's own. */
+	call_fn closed;           /* the exchange is over, for a handler that answers in pieces */
 	void *data;
 	void (*free_data)(void *data);
 };

@@ -10,7 +10,8 @@
 #include "core/base/str.h"
 #include "core/control/inner.h"
 
-enum { LEASES_DEFAULT = 100, LEASES_MAX = 10000, ARGV_MAX = 4096, NOTICE_DEFAULT_S = 10, NOTICE_MAX_S = 3600 };
+enum { LEASES_DEFAULT = 100, LEASES_MAX = 10000, ARGV_MAX = 4096, NOTICE_DEFAULT_S = 10, NOTICE_MAX_S = 3600,
+       LOG_MAX = 8 * 1024 * 1024 };
 
 json_t *control_lease_public(json_t *lease)
 {
@@ -394,27 +395,61 @@ void control_lease_stdin(struct call *call)
 	call_unref(call);
 }
 
+/* All that is kept, piece by piece. */
+struct log_answer {
+	struct buf bytes;
+	uint64_t number;
+	char source[8];
+	size_t left;
+};
+
+static void free_log_answer(void *data)
+{
+	struct log_answer *answer = data;
+	buf_free(&answer->bytes);
+	free(answer);
+}
+
+static bool ask_logs(struct call *call, int64_t from, sl_error *error);
+
 static void on_logs(void *arg, const char *data, size_t len, uint64_t from, uint64_t next)
 {
 	struct call *call = arg;
+	struct log_answer *answer = call->data;
+	sl_error error = { 0 };
 	(void) from;
-	(void) next;
-	if (data)
-		call_text(call, 200, "application/octet-stream", (sl_str){ data, len });
-	else
+	if (call->x && data) {
+		len = len < answer->left ? len : answer->left;
+		answer->left -= len;
+		buf_put(&answer->bytes, data, len);
+	}
+	if (call->x && !data && !answer->bytes.len)
 		call_fail(call, 404, "no_log", NULL, NULL, "this output is not kept any more, or the agent is away");
+	else if (call->x && (!data || !len || !answer->left || next > INT64_MAX || !ask_logs(call, (int64_t) next, &error)))
+		call_text(call, 200, "application/octet-stream", buf_str(&answer->bytes));
 	call_unref(call);
+}
+
+static bool ask_logs(struct call *call, int64_t from, sl_error *error)
+{
+	struct log_answer *answer = call->data;
+	call_ref(call);
+	if (pool_logs(call->control->pool, answer->number, answer->source, from, answer->left, on_logs, call, error) == SL_OK)
+		return true;
+	call_unref(call);
+	return false;
 }
 
 void control_lease_logs(struct call *call)
 {
-	uint64_t number;
 	int64_t from, max;
+	uint64_t number;
 	char source[8];
 	sl_error error = { 0 };
 	json_t *lease = call_own_lease(call, &number);
 	if (!lease)
 		return;
+	bool open = is_open_lease(lease);
 	json_decref(lease);
 	if (!call_query(call, "source", source, sizeof source))
 		strcpy(source, "out");
@@ -422,12 +457,22 @@ void control_lease_logs(struct call *call)
 		call_fail(call, 400, "invalid_parameter", "source", "source=out", "source is out or err");
 		return;
 	}
-	if (!call_query_int(call, "from", -INT64_MAX, INT64_MAX, 0, &from) ||
-	    !call_query_int(call, "max", 1, 512 * 1024, 256 * 1024, &max))
+	if (!call_query_int(call, "from", -INT64_MAX, INT64_MAX, 0, &from) || !call_query_int(call, "max", 1, LOG_MAX, LOG_MAX, &max))
 		return;
-	call_ref(call);
-	if (pool_logs(call->control->pool, number, source, from, (size_t) max, on_logs, call, &error) == SL_OK)
+	struct log_answer *answer = calloc(1, sizeof *answer);
+	call->data = answer;
+	call->free_data = free_log_answer;
+	if (!answer) {
+		call_fail(call, 503, "out_of_memory", NULL, NULL, "out of memory");
 		return;
-	call_fail_error(call, &error);
-	call_unref(call);
+	}
+	answer->number = number;
+	answer->left = (size_t) max;
+	memcpy(answer->source, source, sizeof source);
+	if (ask_logs(call, from, &error))
+		return;
+	if (open && error.code == SL_ENOTFOUND) /* it does not run yet: it has written nothing */
+		call_text(call, 200, "application/octet-stream", STR(""));
+	else
+		call_fail_error(call, &error);
 }

@@ -16,7 +16,6 @@ struct stream {
 	struct pool_watch *watch;
 	uv_timer_t ping;
 	struct http_exchange *x; /* the stream's from its beginning to its end; NULL: over */
-	void (*call_closed)(struct http_exchange *, bool gone);
 	char state[32];
 	char reason[256];
 	bool broken;
@@ -25,6 +24,7 @@ struct stream {
 static void free_stream(uv_handle_t *handle)
 {
 	struct stream *stream = handle->data;
+	stream->call->data = NULL;
 	call_unref(stream->call);
 	free(stream);
 }
@@ -49,15 +49,11 @@ static void finish(struct stream *stream)
 	http_respond_end(x);
 }
 
-static void on_client_closed(struct http_exchange *x, bool gone)
+static void on_client_closed(struct call *call)
 {
-	struct call *call = x->data;
 	struct stream *stream = call->data;
-	void (*call_closed)(struct http_exchange *, bool) = stream->call_closed;
-	stream->x = NULL;
-	stop(stream);
-	call->data = NULL;
-	call_closed(x, gone);
+	if (stream)
+		finish(stream);
 }
 
 static void send_line(struct stream *stream, sl_str line)
@@ -159,9 +155,8 @@ static struct stream *begin(struct call *call)
 	uv_timer_init(call->control->loop, &stream->ping);
 	stream->ping.data = stream;
 	uv_timer_start(&stream->ping, on_ping, PING_MS, PING_MS);
-	/* The exchange is the stream's now; the call's own end still follows. */
-	stream->call_closed = call->x->on_close;
-	call->x->on_close = on_client_closed;
+	/* The exchange is the stream's now. */
+	call->closed = on_client_closed;
 	call->data = stream;
 	call->x = NULL;
 	http_respond_begin(stream->x, 200, "application/x-ndjson");
@@ -175,7 +170,7 @@ void control_lease_stream(struct call *call)
 	json_t *lease = call_own_lease(call, &number);
 	if (!lease)
 		return;
-	if (!call_query_int(call, "out", -1, INT64_MAX, 0, &out) || !call_query_int(call, "err", -1, INT64_MAX, 0, &err)) {
+	if (!call_query_int(call, "out", -INT64_MAX, INT64_MAX, 0, &out) || !call_query_int(call, "err", -INT64_MAX, INT64_MAX, 0, &err)) {
 		json_decref(lease);
 		return;
 	}

@@ -129,6 +129,8 @@ void fleet_timer_close(uv_timer_t *timer);
 
 /* models.c: what the configuration says */
 void fleet_models_configure(struct fleet *fleet);
+/* Do the model's replicas listen on Unix sockets? */
+bool fleet_uses_socket(const struct conf *conf, const struct conf_model *model);
 struct fleet_model *fleet_model_add(struct fleet *fleet, sl_str name);
 void fleet_model_free(struct fleet_model *model);
 

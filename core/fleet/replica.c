@@ -192,13 +192,11 @@ static int name_next(struct fleet_model *model, char out[SL_NAME_MAX], sl_error 
 int replica_start(struct fleet *fleet, struct fleet_model *model, sl_error *error)
 {
 	const struct conf_model *conf = conf_model(fleet->conf, str_of(model->name));
-	const struct conf_engine *engine = conf ? conf_engine(fleet->conf, str_of(conf->engine)) : NULL;
-	if (!engine)
-		return error_set(error, SL_ENOTFOUND, "model '%s' has no engine", model->name);
+	if (!conf)
+		return error_set(error, SL_ENOTFOUND, "model '%s' is not in the configuration", model->name);
 	char name[SL_NAME_MAX], listen[160];
-	bool unix_socket = engine->unix_socket && json_get_bool(conf->options, "unix_socket", true);
 	int code = name_next(model, name, error);
-	if (code != SL_OK || (code = fleet_listen_choose(fleet, unix_socket, listen, error)) != SL_OK)
+	if (code != SL_OK || (code = fleet_listen_choose(fleet, fleet_uses_socket(fleet->conf, conf), listen, error)) != SL_OK)
 		return code;
 	json_t *argv = NULL, *env = NULL;
 	struct replica *replica = replica_new(model, name, listen);

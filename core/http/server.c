@@ -82,10 +82,11 @@ void server_cut(struct server_connection *c)
 		return;
 	c->state = SERVER_CLOSED;
 	uv_close(&c->socket.handle, on_connection_closed);
-	bool tell = c->x.on_close && !c->told;
+	if (!c->x.on_close || c->told)
+		return;
 	c->told = true;
-	if (tell)
-		c->x.on_close(&c->x, true);
+	c->x.on_close(&c->x, true);
+	c->in_exchange = false; /* who was told has no more to end */
 }
 
 static void on_shut(uv_shutdown_t *shutdown, int status)

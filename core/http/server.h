@@ -11,11 +11,11 @@
 
 struct http_server;
 
-/* One request and its answer. Lives until the answer has ended (http_respond or http_respond_end, to be called even
- * when the client is gone, from on_close or later) and on_close, if set, has been called. After that, and after
- * ending an answer outside of the handler when on_close is not set, it must not be touched. A client that only closes
- * its own side (half-close) is still answered; on a Unix socket one that is gone is told apart at once, over TCP by
- * the next write. */
+/* One request and its answer. Without on_close it lives until the answer has ended (http_respond, http_respond_end;
+ * to be called even when the client is gone). With on_close it lives until that is called, and is not to be touched
+ * from the next turn of the loop on: when a client is gone nothing need be ended, though ending it at once, as behind
+ * a chunk that returned false, does no harm. A client that closes only its own side (half-close) is still answered;
+ * on a Unix socket one that is gone is told apart at once, over TCP by the next write. */
 struct http_exchange {
 	const struct http_head *head;
 	sl_str body;        /* whole; bounded by the server's body_max */

@@ -22,7 +22,8 @@ enum server_state {
 	SERVER_CLOSED,
 };
 
-/* One client. Freed when its handle is closed and its exchange, if it has one, was ended by the handler. */
+/* One client. Freed when its handle is closed and its exchange, if it has one, is over: ended by the handler, or the
+ * handler was told that the client is gone. */
 struct server_connection {
 	union {
 		uv_handle_t handle;
@@ -46,7 +47,7 @@ struct server_connection {
 
 	struct http_exchange x;
 	struct buf fields; /* of http_respond_header */
-	bool in_exchange;  /* the handler has x and has not ended it */
+	bool in_exchange;  /* the handler has x and has not ended it, nor been told of its end */
 	bool in_handler;   /* the handler is being called right now */
 	bool begun, ended; /* the answer */
 	bool chunks;       /* it is sent in chunks */

@@ -16,7 +16,7 @@ struct counter_ring {
 
 /* 64 bytes: one cache line. */
 struct counter {
-	uint64_t id[2];      /* fingerprint of scope, metric and window, 128 bits */
+	uint64_t id[2];      /* fingerprint of scope, metric and window */
 	int64_t used;        /* in the current period, or in all live buckets */
 	int64_t reserved;
 	uint64_t period;     /* newest bucket, UTC day, or month: never goes back */

@@ -68,7 +68,9 @@ static int attempt_prepare(struct attempt *a, const struct quota_use *bound)
 	for (unsigned i = 0; i < a->n; i++) {
 		if (!limit_valid(&a->limits[i]))
 			return SL_EINVAL;
-		table_fingerprint(&a->limits[i], &a->print[i]);
+		if (i > 0)
+			a->print[i] = a->print[i - 1];
+		table_fingerprint(&a->limits[i], i > 0 ? &a->limits[i - 1] : NULL, &a->print[i]);
 		a->wanted[i] = use_of(bound, a->limits[i].metric);
 		a->shards |= UINT64_C(1) << a->print[i].shard;
 	}
@@ -249,7 +251,7 @@ void quota_restore(struct quota *q, struct quota_now now, const struct quota_lim
 	if (!limit_valid(limit) || limit->metric == QUOTA_CONCURRENCY || amount <= 0)
 		return;
 	struct fingerprint print;
-	table_fingerprint(limit, &print);
+	table_fingerprint(limit, NULL, &print);
 	if (!restore_once(q, now, limit, &print, wall_ms, amount) && table_sweep(q, now))
 		restore_once(q, now, limit, &print, wall_ms, amount);
 }
@@ -260,7 +262,7 @@ void quota_read(struct quota *q, struct quota_now now, const struct quota_limit 
 	if (!limit_valid(limit))
 		return;
 	struct fingerprint print;
-	table_fingerprint(limit, &print);
+	table_fingerprint(limit, NULL, &print);
 	struct shard *s = &q->shard[print.shard];
 	pthread_mutex_lock(&s->lock);
 	struct counter *c = table_find(s, &print);

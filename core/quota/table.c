@@ -43,21 +43,22 @@ void quota_free(struct quota *q)
 	free(q);
 }
 
-void table_fingerprint(const struct quota_limit *limit, struct fingerprint *out)
+void table_fingerprint(const struct quota_limit *limit, const struct quota_limit *before, struct fingerprint *out)
 {
-	struct {
-		uint64_t window_ms;
-		uint8_t metric, window;
-		char scope[QUOTA_SCOPE_MAX];
-	} whole;
-	size_t len = strnlen(limit->scope, sizeof limit->scope);
-	whole.window_ms = limit->window == QUOTA_SLIDING ? limit->window_ms : 0;
-	whole.metric = limit->metric;
-	whole.window = limit->metric == QUOTA_CONCURRENCY ? QUOTA_NONE : limit->window;
-	memcpy(whole.scope, limit->scope, len);
-	out->id[0] = hash_bytes(&whole, offsetof(__typeof__(whole), scope) + len);
-	out->id[1] = hash_bytes(limit->scope, len);
-	out->shard = out->id[1] >> 58;
+	/* Limits of one scope mostly stand together. */
+	if (!before || strncmp(limit->scope, before->scope, sizeof limit->scope) != 0) {
+		size_t len = strnlen(limit->scope, sizeof limit->scope);
+		out->id[1] = hash_bytes(limit->scope, len);
+		out->scope_crc = hash_crc32c(0, limit->scope, len);
+		out->shard = out->id[1] >> 58;
+	}
+	uint8_t window = limit->metric == QUOTA_CONCURRENCY ? QUOTA_NONE : limit->window;
+	const uint64_t rest[] = {
+		out->id[1],
+		window == QUOTA_SLIDING ? limit->window_ms : 0,
+		(uint64_t) out->scope_crc << 32 | (uint64_t) limit->metric << 8 | window,
+	};
+	out->id[0] = hash_bytes(rest, sizeof rest);
 }
 
 struct counter *table_find(struct shard *s, const struct fingerprint *f)

@@ -32,13 +32,15 @@ struct quota {
 	atomic_uint_fast64_t swept_ms; /* monotonic time of the last sweep, + 1 */
 };
 
+/* Tells counters apart: a seeded 64-bit hash of the scope, and another of that, the scope's CRC-32C, metric and window. */
 struct fingerprint {
 	uint64_t id[2];
+	uint32_t scope_crc;
 	uint8_t shard;
 };
 
-/* Of a valid limit. */
-void table_fingerprint(const struct quota_limit *limit, struct fingerprint *out);
+/* Of a valid limit. `before` is the limit that *out was filled from last, NULL: none. */
+void table_fingerprint(const struct quota_limit *limit, const struct quota_limit *before, struct fingerprint *out);
 /* NULL: there is none. */
 struct counter *table_find(struct shard *s, const struct fingerprint *f);
 /* A new one, started at `now`. NULL: bound reached, or out of memory. */

@@ -7,6 +7,7 @@ include tests/unit/quota/local.mk
 include tests/unit/store/local.mk
 include tests/bench/rooms.mk
 include tests/unit/fleet/local.mk
+include tests/unit/control/local.mk
 include tests/unit/route/local.mk
 include tests/unit/http/local.mk
 include tests/unit/gateway/local.mk

@@ -23,6 +23,9 @@ struct fifo {
 	uint8_t *stopped;  /* by queue: its head waits */
 	uint8_t *taken;    /* by device: granted in this round */
 	uint32_t *granted; /* device indices of this round's actions, one after the other */
+	uint32_t *machine; /* by device: the first device of the same machine, which stands for the machine */
+	uint32_t *island;  /* by device: the first one of the same island of the same machine */
+	uint32_t *count;   /* by such a first device: how many are meant */
 	size_t n_granted;
 	size_t leases, queues, devices; /* room for so many */
 };
@@ -55,8 +58,12 @@ static int make_room(struct fifo *f, const sl_view *view)
 		f->queues = view->n_queues;
 	}
 	if (view->n_devices > f->devices || !f->granted) {
-		if (!grow(&f->taken, view->n_devices, 1) || !grow(&f->granted, view->n_devices, sizeof *f->granted))
+		uint32_t **lists[] = { &f->granted, &f->machine, &f->island, &f->count };
+		if (!grow(&f->taken, view->n_devices, 1))
 			return 0;
+		for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+			if (!grow(lists[i], view->n_devices, sizeof **lists[i]))
+				return 0;
 		f->devices = view->n_devices;
 	}
 	return 1;
@@ -99,32 +106,37 @@ static int is_free(const struct fifo *f, const sl_view *view, const sl_view_leas
 	return d->state == SL_DEVICE_FREE && d->lease == 0 && !f->taken[i] && suits(lease, d);
 }
 
-/* Free devices that suit on the machine of device `at`; with `island`, of its island only. */
-static uint32_t count_free(const struct fifo *f, const sl_view *view, const sl_view_lease *lease, size_t at, int island)
+/* Which devices belong together. A machine's devices mostly stand side by side, so looking back is short. */
+static void group(struct fifo *f, const sl_view *view)
 {
-	const sl_view_device *home = &view->devices[at];
-	uint32_t n = 0;
-	for (size_t i = 0; i < view->n_devices; i++) {
+	for (uint32_t i = 0; i < view->n_devices; i++) {
 		const sl_view_device *d = &view->devices[i];
-		if (strcmp(d->machine, home->machine) == 0 && (!island || strcmp(d->island, home->island) == 0))
-			n += (uint32_t) is_free(f, view, lease, i);
+		f->machine[i] = f->island[i] = i;
+		for (uint32_t k = i; k-- > 0;) {
+			const sl_view_device *before = &view->devices[k];
+			if (strcmp(before->machine, d->machine) != 0)
+				continue;
+			f->machine[i] = f->machine[k];
+			if (strcmp(before->island, d->island) == 0)
+				f->island[i] = f->island[k];
+			if (f->island[i] != i || f->machine[k] == k)
+				break; /* found, or there are no more of this machine */
+		}
 	}
-	return n;
 }
 
-/* The tightest place that has room: small gaps are filled first and big ones stay for those who need them. -1: none. */
-static int64_t find_place(const struct fifo *f, const sl_view *view, const sl_view_lease *lease, int island)
+/* The tightest group with enough free devices: small gaps are filled first and big ones stay for those who need
+ * them. -1: none. */
+static int64_t find_place(struct fifo *f, const sl_view *view, const sl_view_lease *lease, const uint32_t *of)
 {
 	int64_t best = -1;
-	uint32_t best_free = 0;
+	memset(f->count, 0, view->n_devices * sizeof *f->count);
+	for (size_t i = 0; i < view->n_devices; i++)
+		f->count[of[i]] += (uint32_t) is_free(f, view, lease, i);
 	for (size_t i = 0; i < view->n_devices; i++) {
-		if (!is_free(f, view, lease, i) || (island && !view->devices[i].island[0]))
-			continue;
-		uint32_t n = count_free(f, view, lease, i, island);
-		if (n >= lease->devices && (best < 0 || n < best_free)) {
+		int is_group = of[i] == i && (of == f->machine || view->devices[i].island[0]);
+		if (is_group && f->count[i] >= lease->devices && (best < 0 || f->count[i] < f->count[best]))
 			best = (int64_t) i;
-			best_free = n;
-		}
 	}
 	return best;
 }
@@ -132,29 +144,26 @@ static int64_t find_place(const struct fifo *f, const sl_view *view, const sl_vi
 /* Takes the devices, all or none. */
 static int place(struct fifo *f, const sl_view *view, const sl_view_lease *lease, sl_action *out)
 {
-	int island = lease->devices > 1;
-	int64_t at = island ? find_place(f, view, lease, 1) : -1;
+	const uint32_t *of = f->island;
+	int64_t at = lease->devices > 1 ? find_place(f, view, lease, of) : -1;
 	if (at < 0) {
-		island = 0;
-		at = find_place(f, view, lease, 0);
+		of = f->machine;
+		at = find_place(f, view, lease, of);
 	}
 	if (at < 0)
 		return 0;
-	const sl_view_device *home = &view->devices[at];
 	uint32_t *first = f->granted + f->n_granted;
 	uint32_t n = 0;
 	for (size_t i = 0; i < view->n_devices && n < lease->devices; i++) {
-		const sl_view_device *d = &view->devices[i];
-		if (strcmp(d->machine, home->machine) != 0 || (island && strcmp(d->island, home->island) != 0) ||
-		    !is_free(f, view, lease, i))
+		if (of[i] != at || !is_free(f, view, lease, i))
 			continue;
 		f->taken[i] = 1;
 		first[n++] = (uint32_t) i;
 	}
 	f->n_granted += n;
 	*out = (sl_action){ .type = SL_ACTION_GRANT, .lease = lease->number, .devices = first, .n_devices = n };
-	snprintf(out->reason, sizeof out->reason, "first in queue %s; %u free on %s", view->queues[lease->queue].name, n,
-	         home->machine);
+	snprintf(out->reason, sizeof out->reason, "first in queue %s; %u of %u free on %s", view->queues[lease->queue].name, n,
+	         f->count[at], view->devices[at].machine);
 	return 1;
 }
 
@@ -171,6 +180,7 @@ static size_t serve(struct fifo *f, const sl_view *view, uint64_t until, sl_acti
 	size_t n = 0, leases = line_up(f, view);
 	*waits = NULL;
 	f->n_granted = 0;
+	group(f, view);
 	memset(f->taken, 0, view->n_devices);
 	memset(f->stopped, 0, view->n_queues);
 	for (size_t i = 0; i < view->n_queues; i++)
@@ -203,24 +213,27 @@ static int fifo_plan(void *self, const sl_view *view, sl_action *out, size_t roo
 	return SL_OK;
 }
 
-static void explain_devices(const struct fifo *f, const sl_view *view, const sl_view_lease *lease, char *text, size_t room)
+/* Devices that suit, the free ones of them or all: how many there are, and how many on the machine with the most. */
+static void count_suiting(struct fifo *f, const sl_view *view, const sl_view_lease *lease, int free_only, uint32_t *all,
+                          uint32_t *most)
+{
+	*all = *most = 0;
+	memset(f->count, 0, view->n_devices * sizeof *f->count);
+	for (size_t i = 0; i < view->n_devices; i++) {
+		if (!(free_only ? is_free(f, view, lease, i) : suits(lease, &view->devices[i])))
+			continue;
+		uint32_t here = ++f->count[f->machine[i]];
+		*most = here > *most ? here : *most;
+		++*all;
+	}
+}
+
+static void explain_devices(struct fifo *f, const sl_view *view, const sl_view_lease *lease, char *text, size_t room)
 {
 	const char *kind = lease->kind[0] ? lease->kind : "devices";
-	uint32_t all = 0, most = 0, total = 0, largest = 0;
-	for (size_t i = 0; i < view->n_devices; i++) {
-		uint32_t here = 0;
-		if (!suits(lease, &view->devices[i]))
-			continue;
-		total++;
-		for (size_t k = 0; k < view->n_devices; k++)
-			here += strcmp(view->devices[k].machine, view->devices[i].machine) == 0 && suits(lease, &view->devices[k]);
-		largest = here > largest ? here : largest;
-		if (!is_free(f, view, lease, i))
-			continue;
-		all++;
-		here = count_free(f, view, lease, i, 0);
-		most = here > most ? here : most;
-	}
+	uint32_t total, largest, all, most;
+	count_suiting(f, view, lease, 0, &total, &largest);
+	count_suiting(f, view, lease, 1, &all, &most);
 	if (largest < lease->devices)
 		snprintf(text, room, "can never start: wants %u %s on one machine, the largest has %u of %u in the pool",
 		         lease->devices, kind, largest, total);
@@ -271,6 +284,9 @@ static void fifo_close(void *self)
 	free(f->stopped);
 	free(f->taken);
 	free(f->granted);
+	free(f->machine);
+	free(f->island);
+	free(f->count);
 	free(f);
 }
 

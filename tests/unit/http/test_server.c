@@ -42,7 +42,6 @@ static void on_close(struct http_exchange *x, bool gone)
 		return;
 	if (f.held == x)
 		f.held = NULL;
-	http_respond_end(x);
 	atomic_fetch_add(&f.gone, 1);
 }
 
@@ -65,6 +64,14 @@ static void flood(struct http_exchange *x)
 	http_respond_begin(x, 200, "text/plain");
 	while (n < 4096 && http_respond_chunk(x, (sl_str){ data, sizeof data }))
 		n++;
+	http_respond_end(x);
+}
+
+/* The same by one who does not want to be told. */
+static void flood_untold(struct http_exchange *x)
+{
+	x->on_close = NULL;
+	flood(x);
 }
 
 static void big(struct http_exchange *x)
@@ -92,6 +99,8 @@ static void handler(void *arg, struct http_exchange *x)
 		big(x);
 	} else if (str_eq(path, STR("/flood"))) {
 		flood(x);
+	} else if (str_eq(path, STR("/flood-untold"))) {
+		flood_untold(x);
 	} else if (str_eq(path, STR("/hold"))) {
 		f.held = x;
 	} else if (str_eq(path, STR("/nothing"))) {
@@ -360,6 +369,13 @@ static void test_sizes(void)
 	fd = dial();
 	put(fd, STR("GET /flood HTTP/1.1\r\n" HOST "\r\n"));
 	tap_ok(eventually(&f.gone, before + 1), "a stream that nobody reads is cut at the bound of its writes");
+	close(fd);
+	fd = dial();
+	put(fd, STR("GET /flood-untold HTTP/1.1\r\n" HOST "\r\n"));
+	usleep(50000);
+	while (recv(fd, out.data, out.room, 0) > 0)
+		;
+	tap_ok(atomic_load(&f.gone) == before + 1, "and so is one whose handler is not to be told");
 	close(fd);
 	buf_free(&in);
 	buf_free(&out);

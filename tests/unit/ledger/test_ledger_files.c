@@ -21,6 +21,7 @@ static struct fake_store store;
 static sl_error error;
 static atomic_int accepting, states;
 static atomic_int fail_sync, fail_write; /* errno of the next calls, 0: none */
+static atomic_int sync_ms;               /* how long a sync takes */
 static atomic_bool disk_full;            /* for new files */
 
 static void setup(void)
@@ -73,6 +74,7 @@ static ssize_t faulty_pwrite(int fd, const void *data, size_t size, off_t offset
 static int faulty_fdatasync(int fd)
 {
 	(void) fd;
+	usleep((unsigned) atomic_load(&sync_ms) * 1000);
 	errno = atomic_load(&fail_sync);
 	return errno ? -1 : 0;
 }
@@ -443,6 +445,30 @@ Test(journal, disk_full_at_the_first_start)
 	struct ledger *l = open_ledger();
 	cr_assert_not_null(l, "nothing half made is in the way: %s", error.text);
 	ledger_close(l);
+}
+
+/* A disk that takes its time: groups grow, memory does not. */
+Test(journal, a_slow_disk)
+{
+	struct ledger_options options = { .folder = folder, .ring_bytes = 65536, .store = &fake_ops, .store_self = &store,
+	                                  .io = &faulty_io };
+	struct ledger *l = ledger_open(&options, &error);
+	struct ledger_stats stats;
+	cr_assert_not_null(l, "%s", error.text);
+	atomic_store(&sync_ms, 300);
+	uint64_t taken = 0, last = 0, seq;
+	while ((seq = append(l, 1000))) {
+		last = seq;
+		taken++;
+	}
+	cr_expect(taken >= 30 && taken <= 63, "both halves of the ring, no more: %llu", (unsigned long long) taken);
+	cr_expect(ledger_wait(l, last, 20000), "and all of it becomes durable");
+	ledger_stats(l, &stats);
+	cr_expect(stats.commits <= 3, "in large groups: %llu", (unsigned long long) stats.commits);
+	cr_expect_neq(append(l, 1000), 0, "then there is room again");
+	atomic_store(&sync_ms, 0);
+	ledger_close(l);
+	cr_expect_eq(atomic_load(&store.last), taken + 1);
 }
 
 Test(journal, too_long_is_refused)

@@ -160,6 +160,32 @@ static void test_store_behind(void)
 	tap_ok(atomic_load(&store.out_of_order) == 0, "in order, each once");
 }
 
+/* A slow store holds up its own queries, never a commit. */
+static void test_store_slow(void)
+{
+	struct ledger *l = open_ledger(1 << 20, 0, 0);
+	uint64_t before = atomic_load(&store.records), seq = 0;
+	struct ledger_stats stats;
+	atomic_store(&store.slow_ms, 400);
+	for (int i = 0; i < 3000; i++) {
+		while (!(seq = ledger_append(l, SL_RECORD_OBJECT, STR("k/n"), "{}", 2)))
+			usleep(100);
+	}
+	bool committed_soon = ledger_wait(l, seq, 10000);
+	ledger_stats(l, &stats);
+	tap_ok(committed_soon && stats.fed < stats.committed, "commits are ahead of a slow store: %llu, %llu",
+	       (unsigned long long) stats.committed, (unsigned long long) stats.fed);
+	static atomic_uint_fast64_t seen;
+	int taken = 0;
+	while (taken < 3000 && ledger_query(l, note_last, &seen))
+		taken++;
+	tap_ok(taken >= 1024 && taken < 3000, "the queue of queries is bounded: %d", taken);
+	ledger_close(l);
+	atomic_store(&store.slow_ms, 0);
+	tap_ok(atomic_load(&store.records) - before == 3000, "closing feeds what is left");
+	tap_ok(atomic_load(&seen) == seq, "and answers the queries");
+}
+
 int main(void)
 {
 	strcpy(folder, "/tmp/test-ledger-XXXXXX");
@@ -170,6 +196,7 @@ int main(void)
 	test_many(1 << 20, 200);
 	test_store_stuck();
 	test_store_behind();
+	test_store_slow();
 	sl_error error = { 0 };
 	struct ledger *l = open_ledger(0, 0, 0);
 	struct ledger_options again = { .folder = folder, .store = &fake_ops, .store_self = &store };

@@ -198,6 +198,33 @@ Test(fifo, places)
 	plugin_close(w.p, 0);
 }
 
+/* Machines whose devices do not stand side by side, islands of the same name on two machines. */
+Test(fifo, mixed_order)
+{
+	struct world w;
+	world_open(&w);
+	static const char *const places[][2] = { { "n1", "a" }, { "n2", "a" }, { "n1", "b" }, { "n2", "a" }, { "n1", "a" },
+		                                 { "n2", "b" }, { "n1", "b" }, { "n1", "a" } };
+	for (size_t i = 0; i < 8; i++)
+		device(&w, places[i][0], "h100", places[i][1]);
+	queue(&w, "q", -1, 0, 0);
+	lease(&w, 1, 0, 3, "");
+	lease(&w, 2, 0, 2, "");
+	lease(&w, 3, 0, 2, "");
+	lease(&w, 4, 0, 1, "");
+	cr_expect_str_eq(plan(&w, ROOM), "1 2 3 4");
+	static const char *const wanted[][2] = { { "n1", "a" }, { "n1", "b" }, { "n2", "a" }, { "n2", "b" } };
+	for (size_t i = 0; i < w.n; i++)
+		for (uint32_t k = 0; k < w.actions[i].n_devices; k++) {
+			const sl_view_device *d = &w.devices[w.actions[i].devices[k]];
+			bool same = i == 1 || i == 2 ? strcmp(d->island, w.devices[w.actions[i].devices[0]].island) == 0
+			                             : strcmp(d->machine, wanted[i][0]) == 0 && strcmp(d->island, wanted[i][1]) == 0;
+			cr_expect(same, "L%d: device %u on %s island %s", (int) w.actions[i].lease, w.actions[i].devices[k], d->machine,
+			          d->island);
+		}
+	plugin_close(w.p, 0);
+}
+
 /* A view that makes no sense is survived. */
 Test(fifo, strange_views)
 {

@@ -169,6 +169,8 @@ static json_t *answer(struct fake_agent *a, const char *op, const json_t *m, int
 	struct fake_lease *l = find_lease(a, json_get_str(m, "lease", "?"));
 	*code = SL_ENOTFOUND;
 	*text = "no such lease";
+	if (a->garbage && strcmp(op, a->garbage_op) == 0)
+		return json_loads(a->garbage, 0, NULL);
 	if (strcmp(op, "hello") == 0)
 		return json_pack("{s:i, s:s, s:s, s:i, s:i, s:s}", "version", 1, "machine", "node1", "boot_id", "b", "pid", 1,
 		                 "started_ms", 1, "containment", "processes");
@@ -457,7 +459,8 @@ void world_open_pool(struct world *w)
 	}
 	struct pool_options options = { .loop = &w->loop, .conf = &w->conf, .ledger = (struct ledger *) &w->ledger,
 	                                .scheduler = w->scheduler ? w->scheduler : sluice_plugin.ops,
-	                                .scheduler_self = w->scheduler_self, .devices = w->ledger.objects };
+	                                .scheduler_self = w->scheduler_self, .devices = w->ledger.objects,
+	                                .leases_max = w->leases_max };
 	w->pool = pool_open(&options, open, last, &error);
 	if (!w->pool)
 		abort();

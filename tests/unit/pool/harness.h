@@ -39,6 +39,8 @@ struct fake_agent {
 	int start_code;
 	bool deaf;               /* starts are done but not answered */
 	bool scrub_fails;
+	const char *garbage_op;  /* answered with `garbage` as it is */
+	const char *garbage;
 	json_t *seen;            /* array of requests, in order */
 };
 
@@ -60,6 +62,7 @@ struct world {
 	const sl_scheduler_ops *scheduler; /* NULL: fifo */
 	void *scheduler_self;
 	char folder[64];
+	unsigned leases_max;
 };
 
 /* A pool over `n_devices` devices of 40 GiB and kind "sim-40g", connected. */
