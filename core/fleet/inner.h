@@ -19,7 +19,7 @@ enum {
 	HEALTH_FIRST_MS = 200,        /* between health checks while starting: from here ... */
 	HEALTH_SLOWEST_MS = 1000,     /* ... to here */
 	HEALTH_READY_MS = 2000,       /* and when ready */
-	HEALTH_TIMEOUT_MS = 2000,
+	HEALTH_TIMEOUT_MS = 5000,     /* a busy engine may take its time */
 	STOP_NOTICE_MS = 5000         /* between TERM and KILL of an engine whose lease is released */
 };
 

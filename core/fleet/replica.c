@@ -10,6 +10,7 @@
 #include "core/base/hash.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
+#include "core/base/metrics.h"
 #include "core/base/str.h"
 
 void replica_set_state(struct replica *replica, enum fleet_state state)
@@ -43,6 +44,7 @@ void replica_fail(struct fleet *fleet, struct replica *replica, const char *why)
 	if (replica->failed)
 		return;
 	replica->failed = true;
+	metrics_add(metrics_counter("sluice_replica_failures_total", "Replicas that failed.", "model", model->name), 1);
 	uint32_t random = 0;
 	hash_random(&random, sizeof random);
 	char delay[32];
@@ -218,6 +220,7 @@ int replica_start(struct fleet *fleet, struct fleet_model *model, sl_error *erro
 		replica_free(fleet, replica);
 		return code;
 	}
+	metrics_add(metrics_counter("sluice_replica_starts_total", "Replicas that were started.", "model", model->name), 1);
 	log_info("replica %s starts as L%llu, listening at %s", name, (unsigned long long) replica->lease, listen);
 	return SL_OK;
 }
