@@ -56,6 +56,14 @@ static void set_gauges(struct control *control)
 	for (size_t i = 0; i < sizeof leases / sizeof *leases; i++)
 		metrics_set(metrics_gauge("sluice_leases", "Open leases.", "state", leases[i].state), leases[i].n);
 	set_model_gauges(control);
+	static const struct {
+		enum quota_metric metric;
+		const char *name;
+	} reserved[] = { { QUOTA_TOKENS, "tokens" }, { QUOTA_INPUT_TOKENS, "input_tokens" }, { QUOTA_OUTPUT_TOKENS, "output_tokens" },
+			 { QUOTA_CONCURRENCY, "requests" }, { QUOTA_COST, "cost" } };
+	for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+		metrics_set(metrics_gauge("sluice_reserved", "What requests under way have reserved of limits: 0 at rest.", "metric",
+		                          reserved[i].name), quota_reserved(control->quota, reserved[i].metric));
 	metrics_set(metrics_gauge("sluice_ready", "1: takes requests, 0: starting or draining.", ""),
 	            control->callbacks.ready(control->arg));
 }
