@@ -22,6 +22,8 @@ bool buf_reserve(struct buf *b, size_t more)
 	size_t room = b->room ? b->room : 256;
 	while (room < b->len + more)
 		room *= 2;
+	if (b->max && room > b->max)
+		room = b->max;
 	char *data = realloc(b->data, room);
 	if (!data) {
 		b->failed = true;
@@ -32,17 +34,12 @@ bool buf_reserve(struct buf *b, size_t more)
 	return true;
 }
 
-void buf_put(struct buf *b, const void *data, size_t len)
+void buf_put_slow(struct buf *b, const void *data, size_t len)
 {
-	if (len && buf_reserve(b, len)) {
+	if (buf_reserve(b, len)) {
 		memcpy(b->data + b->len, data, len);
 		b->len += len;
 	}
-}
-
-void buf_puts(struct buf *b, const char *text)
-{
-	buf_put(b, text, strlen(text));
 }
 
 void buf_printf(struct buf *b, const char *format, ...)

@@ -4,6 +4,7 @@
 #define CORE_BASE_BUF_H
 
 #include <stdbool.h>
+#include <string.h>
 #include <sluice/types.h>
 
 /* Zero-initialised is empty and valid. `failed` stays set once memory or the bound ran out, so that a chain of
@@ -16,8 +17,22 @@ struct buf {
 };
 
 bool buf_reserve(struct buf *b, size_t more);
-void buf_put(struct buf *b, const void *data, size_t len);
-void buf_puts(struct buf *b, const char *text);
+void buf_put_slow(struct buf *b, const void *data, size_t len);
+static inline void buf_put(struct buf *b, const void *data, size_t len)
+{
+	if (len == 0)
+		return;
+	if (len > b->room - b->len) { /* room never passes max */
+		buf_put_slow(b, data, len);
+		return;
+	}
+	memcpy(b->data + b->len, data, len);
+	b->len += len;
+}
+static inline void buf_puts(struct buf *b, const char *text)
+{
+	buf_put(b, text, strlen(text));
+}
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
 void buf_put_json(struct buf *b, sl_str s);
