@@ -464,11 +464,17 @@ enum http_parse http_parse_response(const char *data, size_t len, struct http_he
 	return parse(&r, data, len);
 }
 
+/* Most names differ in their length or their first letter. */
+static inline bool is_named(const struct http_header *h, sl_str wanted)
+{
+	return h->name.len == wanted.len && ((h->name.ptr[0] ^ wanted.ptr[0]) & ~0x20) == 0 && str_eq_nocase(h->name, wanted);
+}
+
 sl_str http_header(const struct http_head *head, const char *name)
 {
 	sl_str wanted = str_of(name);
 	for (unsigned i = 0; i < head->n_headers; i++)
-		if (str_eq_nocase(head->headers[i].name, wanted))
+		if (is_named(&head->headers[i], wanted))
 			return head->headers[i].value;
 	return (sl_str){ NULL, 0 };
 }
@@ -478,7 +484,7 @@ unsigned http_header_count(const struct http_head *head, const char *name)
 	sl_str wanted = str_of(name);
 	unsigned n = 0;
 	for (unsigned i = 0; i < head->n_headers; i++)
-		n += str_eq_nocase(head->headers[i].name, wanted);
+		n += is_named(&head->headers[i], wanted);
 	return n;
 }
 
