@@ -95,7 +95,8 @@ static void body_complete(struct client *c)
 static bool begin_head(struct client *c, const struct http_head *head)
 {
 	size_t body_max = conf_of(c)->body_max;
-	c->keep_alive = head->keep_alive;
+	/* What is answered to HEAD has a body here, which its client does not expect: the connection ends behind it. */
+	c->keep_alive = head->keep_alive && !str_eq(head->method, STR("HEAD"));
 	c->http10 = head->minor == 0;
 	c->continue_sent = !head->expect_continue;
 	c->body_chunked = head->chunked;
@@ -169,8 +170,13 @@ static void step(struct client *c, const char *data, size_t len)
 			refuse_head(c, &why);
 			return;
 		}
-		if (rc == HTTP_INCOMPLETE)
+		if (rc == HTTP_INCOMPLETE) {
+			if (!c->head_begun) /* from its first byte on, not renewed by later ones */
+				socket_expire(&c->socket, (uint64_t) conf_of(c)->header_ms);
+			c->head_begun = true;
 			break;
+		}
+		c->head_begun = false;
 		data += w->head.length;
 		len -= w->head.length;
 		c->state = CLIENT_BUSY;
@@ -225,7 +231,7 @@ static void read_shut(struct client *c)
 		return;
 	}
 	/* Half-closed, and still to be answered; or gone. See probe_line. */
-	if (!c->request->head_sent && c->socket.span_bytes == 0)
+	if (!c->request->head_sent && !c->http10 && c->socket.span_bytes == 0)
 		socket_send(&c->socket, probe_line, sizeof probe_line - 1);
 	socket_flush(&c->socket);
 	socket_watch_reset(&c->socket);
@@ -275,8 +281,6 @@ static void on_readable(struct gateway_socket *s)
 			process(c, in.data, in.len);
 		buf_free(&in);
 	} else {
-		if (c->state == CLIENT_HEAD && !s->deadline_ms)
-			socket_expire(s, (uint64_t) conf_of(c)->header_ms);
 		process(c, to, (size_t) n);
 	}
 }

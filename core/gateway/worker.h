@@ -136,6 +136,7 @@ struct client {
 	enum client_state state;
 	bool keep_alive, read_shut, continue_sent, http10;
 	bool processing, again;      /* see process() */
+	bool head_begun;             /* a part of a head has come */
 	struct client *next, **link;
 	struct request *request;
 	struct buf in;               /* an unfinished head, or what came behind a request */

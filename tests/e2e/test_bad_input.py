@@ -226,6 +226,23 @@ def test_18_slow_head_and_body(site):
         s.close()
 
 
+def test_18_slow_head_on_a_used_connection(site):
+    s = socket.create_connection(("127.0.0.1", site.port), timeout=10)
+    s.sendall(post(site))
+    assert s.recv(65536).startswith(b"HTTP/1.1 200 ")
+    s.sendall(b"GET /v1/models HTTP/1.1\r\nhost: ")
+    begin, got = time.monotonic(), b""
+    while time.monotonic() - begin < 4.5 and not got:
+        s.sendall(b"x")
+        s.settimeout(0.2)
+        try:
+            got = s.recv(1000)
+        except TimeoutError:
+            pass
+    assert got.startswith(b"HTTP/1.1 408 "), got
+    s.close()
+
+
 def test_21_pipelined(site, engine):
     bad = post(site, b"{", b"")
     s = socket.create_connection(("127.0.0.1", site.port), timeout=5)
