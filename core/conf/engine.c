@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine.c - engine files: what one kind of inference server is like, and the command that starts it. */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,32 @@ static struct source *find_engine(struct loader *l, const char *name, sl_error *
 	return source_read(l, path, shown, error);
 }
 
+/* The engine file whose name is nearest, among those that are installed. Empty: none is near. */
+static void nearest_engine(const char *wanted, char out[SL_NAME_MAX])
+{
+	enum { NAMES_MAX = 64 };
+	char folder[4096], names[NAMES_MAX][SL_NAME_MAX];
+	const char *list[NAMES_MAX + 1];
+	size_t n = 0;
+	out[0] = '\0';
+	conf_library_path("engines", folder, sizeof folder);
+	DIR *dir = opendir(folder);
+	for (struct dirent *entry; dir && n < NAMES_MAX && (entry = readdir(dir));) {
+		size_t len = strlen(entry->d_name);
+		if (len <= 4 || strcmp(entry->d_name + len - 4, ".lua") != 0 || len - 4 >= SL_NAME_MAX)
+			continue;
+		str_copy(names[n], SL_NAME_MAX, (sl_str){ entry->d_name, len - 4 });
+		list[n] = names[n];
+		n++;
+	}
+	if (dir)
+		closedir(dir);
+	list[n] = NULL;
+	const char *near = str_nearest(str_of(wanted), list);
+	if (near)
+		str_copy(out, SL_NAME_MAX, str_of(near));
+}
+
 void engine_load(struct loader *l, const struct conf_model *model)
 {
 	struct subject subject = { "model", model->name, model->place };
@@ -159,11 +186,11 @@ void engine_load(struct loader *l, const struct conf_model *model)
 	}
 	struct source *source = find_engine(l, model->engine, &error);
 	if (!source) {
-		static const char *const shipped[] = { "llamacpp", "vllm", "sglang", "openai", NULL };
-		const char *near = str_nearest(str_of(model->engine), shipped);
+		char near[SL_NAME_MAX];
+		nearest_engine(model->engine, near);
 		if (error.code == SL_ENOTFOUND)
 			finding(l, place, "engine '%s' of model \"%s\" has no file%s%s%s (%s)", model->engine, model->name,
-			        near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "", error.text);
+			        near[0] ? ": did you mean '" : "", near, near[0] ? "'?" : "", error.text);
 		else
 			finding(l, place, "engine '%s': %s", model->engine, error.text);
 		return;

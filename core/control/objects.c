@@ -229,6 +229,8 @@ void control_key_new(struct call *call)
 	if (!call_body(call, fields) || !call_member_str(call, "tenant", "", &tenant) || !call_member_str(call, "user", "", &user) ||
 	    !call_member_str(call, "name", "", &name) || !call_member_int(call, "expires_s", 0, INT64_MAX / 2000, 0, &expires_s))
 		return;
+	if (!tenant[0])
+		tenant = call->who.tenant;
 	if (!identity_has_tenant(call->control->identity, str_of(tenant))) {
 		call_fail(call, 400, "unknown_tenant", "tenant", "sluicectl tenants", "there is no tenant '%.80s'", tenant);
 		return;
