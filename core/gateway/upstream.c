@@ -284,10 +284,8 @@ static void read_chunked(struct upstream *u, const char *data, size_t len)
 			size_t used;
 			struct http_reject why;
 			rc = http_chunked_read(&u->decoder, data + at, len - at, &used, &pieces[n], &why);
-			if (rc == HTTP_REJECTED) {
-				fail(u, "upstream_protocol", "The model's server sent a malformed answer.", true);
-				return;
-			}
+			if (rc == HTTP_REJECTED)
+				break; /* what came before it goes on first: it was generated, and is billed */
 			at += used;
 			n += pieces[n].len > 0;
 			if (used == 0)
@@ -300,7 +298,9 @@ static void read_chunked(struct upstream *u, const char *data, size_t len)
 		if (u->socket.closing)
 			return;
 	}
-	if (rc == HTTP_COMPLETE) {
+	if (rc == HTTP_REJECTED) {
+		fail(u, "upstream_protocol", "The model's server sent a malformed answer.", true);
+	} else if (rc == HTTP_COMPLETE) {
 		if (at < len)
 			u->keep_alive = false;
 		body_end(u);
