@@ -284,10 +284,8 @@ static void read_chunked(struct upstream *u, const char *data, size_t len)
 			size_t used;
 			struct http_reject why;
 			rc = http_chunked_read(&u->decoder, data + at, len - at, &used, &pieces[n], &why);
-			if (rc == HTTP_REJECTED)
-				break; /* what came before it goes on first: it was generated, and is billed */
 			at += used;
-			n += pieces[n].len > 0;
+			n += pieces[n].len > 0; /* also before a malformed chunk: it was generated, and is billed */
 			if (used == 0)
 				break;
 		}
