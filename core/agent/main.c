@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "core/agent/agent.h"
@@ -169,7 +170,9 @@ int main(int argc, char **argv)
 	/* Inner modes, started by the agent itself; they take no other argument. */
 	if (argc == 3 && strcmp(argv[1], "--supervise") == 0) {
 		log_setup("sluice-job", SL_LOG_INFO);
-		return supervise_main();
+		/* At once: whatever ran at exit (a sanitizer's search for leaks is a process) would count as the program's
+		 * and be killed, and its parent would wait for it for ever. */
+		_exit(supervise_main());
 	}
 	if (argc == 3 && strcmp(argv[1], "--backend-host") == 0) {
 		log_setup("sluice-backend", SL_LOG_INFO);

@@ -173,7 +173,7 @@ static json_t *endpoint_json(const struct fleet_model *model, const struct endpo
 	if (!route)
 		return NULL;
 	http_address_text(&route->address, address, sizeof address);
-	bool marked = route->marked_until_ms > now_ms;
+	bool marked = atomic_load_explicit(&route->marked_until_ms, memory_order_relaxed) > now_ms;
 	return json_pack("{s:s, s:s, s:s, s:s, s:n, s:i, s:i, s:n, s:s, s:i, s:o}", "replica", e->name, "model", model->name, "state",
 	                 "ready", "where", "endpoint", "lease", "running", atomic_load(&route->running), "waiting", 0, "age_s",
 	                 "address", address, "failures", (int) atomic_load(&route->failures), "why",

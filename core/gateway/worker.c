@@ -198,6 +198,7 @@ void worker_free(struct worker *w)
 	generation_unref(w->generation);
 	generation_unref(w->prepared);
 	buf_free(&w->log);
+	free(w->listeners);
 	free(w->event_scratch);
 	free(w->arena);
 	w->arena = NULL;

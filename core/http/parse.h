@@ -73,7 +73,8 @@ struct http_chunked {
 
 /* Reads on from data[0..len). Sets *used to the bytes consumed and *piece to a part of the body inside data
  * (len 0: none in what was consumed). One piece a call at most: call again while it returns INCOMPLETE and *used
- * is above 0. COMPLETE: the body and its trailers (dropped) have ended right behind the consumed bytes. */
+ * is above 0. COMPLETE: the body and its trailers (dropped) have ended right behind the consumed bytes. REJECTED:
+ * *piece is what came before the fault, *used is 0. */
 enum http_parse http_chunked_read(struct http_chunked *c, const char *data, size_t len, size_t *used, sl_str *piece,
                                   struct http_reject *why);
 

@@ -128,7 +128,8 @@ static struct route_replica *least_loaded(struct route_model *model, uint64_t no
 		struct route_replica *r = model->replicas[(model->turn + i) % model->n_replicas];
 		if (!has_room(r) || is_among(r, exclude, n_exclude))
 			continue;
-		struct route_replica **slot = r->marked_until_ms > now_ms ? &best_marked : &best;
+		bool marked = atomic_load_explicit(&r->marked_until_ms, memory_order_relaxed) > now_ms;
+		struct route_replica **slot = marked ? &best_marked : &best;
 		if (!*slot || less_loaded(r, *slot))
 			*slot = r;
 	}
@@ -263,7 +264,8 @@ void route_done(struct route_replica *replica, uint64_t now_ms, bool failed)
 		if (n >= FAILURES_BEFORE_MARK) {
 			unsigned doublings = n - FAILURES_BEFORE_MARK < 4 ? n - FAILURES_BEFORE_MARK : 4;
 			uint64_t mark = (uint64_t) MARK_MS << doublings;
-			replica->marked_until_ms = now_ms + (mark < MARK_MAX_MS ? mark : MARK_MAX_MS);
+			atomic_store_explicit(&replica->marked_until_ms, now_ms + (mark < MARK_MAX_MS ? mark : MARK_MAX_MS),
+			                      memory_order_relaxed);
 		}
 	}
 	serve_waiters(model, now_ms);

@@ -38,7 +38,7 @@ struct route_replica {
 	atomic_int running;
 	atomic_int state;         /* enum route_state */
 	atomic_uint failures;     /* in a row */
-	uint64_t marked_until_ms; /* monotonic: not chosen while others are, after failures */
+	_Atomic uint64_t marked_until_ms; /* monotonic: not chosen while others are, after failures */
 	struct route_model *model;
 };
 

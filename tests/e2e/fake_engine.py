@@ -165,6 +165,8 @@ class Engine:
         fault = words.get("fault")
         cut = int(words.get("at", 2))
         split = int(words.get("split", 0))
+        held = []  # "together": what comes before a bad chunk leaves in one piece with it
+        write = held.append if words.get("together") else writer.write
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
 
         async def event(data, end=b"\n\n"):
@@ -173,7 +175,7 @@ class Engine:
             text = b"data: " + data + end
             pieces = [text[i:i + split] for i in range(0, len(text), split)] if split else [text]
             for p in pieces:
-                writer.write(b"%x\r\n%s\r\n" % (len(p), p))
+                write(b"%x\r\n%s\r\n" % (len(p), p))
                 await writer.drain()
                 if split:
                     await asyncio.sleep(0)
@@ -200,7 +202,7 @@ class Engine:
                 if fault == "huge":
                     await event(b'{"x":"' + b"y" * (1200 * 1024) + b'"}')
                 if fault == "bad-chunk":
-                    writer.write(b"zz\r\nhello\r\n")
+                    writer.write(b"".join(held) + b"zz\r\nhello\r\n")
                     await writer.drain()
                     return False
                 if fault == "error":

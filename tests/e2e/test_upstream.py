@@ -53,6 +53,13 @@ def test_an_answer_that_is_none(site, stream):
     assert status == 502 and json.loads(data)["error"]["code"] == "upstream_protocol"
 
 
+def test_what_came_before_a_bad_chunk_counts(site):
+    n = len(site.usage_rows())
+    status, _, data = say(site, "fault=bad-chunk together=1 n=5", stream=True, max_tokens=10)
+    assert status == 200 and b'"t1 "' in data and b"upstream_protocol" in data, data
+    assert settle(site, n)["output_tokens"] >= 2
+
+
 def test_an_engine_s_own_error_event(site):
     with pytest.raises(openai.APIError):
         for _ in client(site).chat.completions.create(model="m", stream=True, max_tokens=10, messages=[{"role": "user", "content": "fault=error n=5"}]):
