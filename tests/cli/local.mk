@@ -3,4 +3,4 @@
 cli_tests = tests/cli/test_commands tests/cli/test_local tests/cli/test_run tests/cli/test_table
 dist_check_SCRIPTS += $(cli_tests)
 TESTS += $(cli_tests)
-EXTRA_DIST += tests/cli/harness.py tests/e2e/fake_control.py
+EXTRA_DIST += tests/cli/harness.py

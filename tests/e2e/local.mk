@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+# Against an installed tree, by tests/run.sh. fake_control.py serves tests/cli too.
+EXTRA_DIST += \
+	tests/e2e/conftest.py \
+	tests/e2e/fake_control.py \
+	tests/e2e/fake_engine.py \
+	tests/e2e/sluice_site.py \
+	tests/e2e/test_aimock.py \
+	tests/e2e/test_bad_input.py \
+	tests/e2e/test_clients.py \
+	tests/e2e/test_crash.py \
+	tests/e2e/test_limits.py \
+	tests/e2e/test_pool.py \
+	tests/e2e/test_reload.py \
+	tests/e2e/test_upstream.py
