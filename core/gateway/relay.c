@@ -172,8 +172,9 @@ static void take_event(struct request *r, sl_str event, struct segments *out)
 	}
 	r->events++;
 	bool inside = data.ptr >= event.ptr && data.ptr < event.ptr + event.len;
-	if (e.has_usage && e.usage_at.end && inside && r->engine && r->engine->usage_running) {
-		/* Running counts that we asked for. */
+	bool asked = r->body.include_usage && r->body.running_usage;
+	if (e.has_usage && e.usage_at.end && inside && !asked && r->engine && r->engine->usage_running) {
+		/* Running counts that only we asked for. */
 		size_t from = (size_t) (data.ptr - event.ptr) + e.usage_at.start, to = (size_t) (data.ptr - event.ptr) + e.usage_at.end;
 		add_segment(out, event.ptr, from);
 		add_segment(out, event.ptr + to, event.len - to);
