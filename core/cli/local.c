@@ -170,7 +170,7 @@ int policy_eval_run(struct cli *cli)
 	int code = cli_flag(cli, "config") ? eval_here(cli, request, &answer)
 	           : cli_call(cli, "POST", "/v1/policy/eval", request, &answer);
 	if (code == CLI_DONE) { /* a decision is a tree: shown as one in every format */
-		char *text = json_dumps(answer, cli_is_json(cli) ? JSON_COMPACT : JSON_INDENT(2));
+		char *text = json_dumps(answer, (cli_is_json(cli) ? JSON_COMPACT : JSON_INDENT(2)) | FORMAT_JSON_REAL);
 		buf_puts(&cli->out, text ? text : "{}");
 		buf_puts(&cli->out, "\n");
 		free(text);

@@ -165,7 +165,7 @@ int config_show_run(struct cli *cli)
 	if (code)
 		return code;
 	/* a configuration is a tree: shown as one in every format */
-	char *text = json_dumps(document, cli_is_json(cli) && !cli->tty_out ? JSON_COMPACT : JSON_INDENT(2));
+	char *text = json_dumps(document, (cli_is_json(cli) && !cli->tty_out ? JSON_COMPACT : JSON_INDENT(2)) | FORMAT_JSON_REAL);
 	buf_puts(&cli->out, text ? text : "{}");
 	buf_puts(&cli->out, "\n");
 	free(text);

@@ -81,6 +81,7 @@ static void put_model_line(struct cli *cli, const json_t *s)
 	buf_printf(&cli->out, "models   %lld ready", (long long) json_get_int(models, "ready", 0));
 	put_count(cli, models, "starting", "starting", false);
 	put_count(cli, models, "none", "without a replica", false);
+	put_count(cli, models, "failed", "failed", false);
 	put_count(cli, requests, "active", "requests active", true);
 	put_count(cli, requests, "total", "since the start", true);
 	if (errors > 0 && total > 0)

@@ -15,8 +15,9 @@ static void audit(const struct call *call, int status)
 {
 	if (!call->route || call->route->quiet || !call->x->head)
 		return;
-	log_info("audit: uid %d user '%s' tenant '%s' key '%s': %.*s %.*s: %d", (int) call->who.uid, call->who.user,
-	         call->who.tenant, call->who.key, STR_ARG(call->x->head->method), STR_ARG(call->x->head->path), status);
+	log_info("audit: uid %d user '%s' tenant '%s' key '%s': %.*s %.*s%s%s: %d", (int) call->who.uid, call->who.user,
+	         call->who.tenant, call->who.key, STR_ARG(call->x->head->method), STR_ARG(call->x->head->path),
+	         call->what[0] ? " " : "", call->what, status);
 }
 
 void call_text(struct call *call, int status, const char *type, sl_str body)

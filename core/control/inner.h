@@ -53,6 +53,7 @@ struct call {
 	char path[CALL_PATH_MAX]; /* decoded segments */
 	sl_identity who;
 	json_t *body;             /* parsed by call_body */
+	char what[2 * SL_NAME_MAX]; /* what it changes, for the audit; may stay empty */
 	/* Waiting for an auth plugin. */
 	size_t auth_next;
 	struct mail auth_mail;

@@ -253,6 +253,7 @@ void control_lease_new(struct call *call)
 		call_fail_error(call, &error);
 		return;
 	}
+	snprintf(call->what, sizeof call->what, "L%llu", (unsigned long long) number);
 	if (remember(call, number))
 		call_wait_committed(call, lease_is_durable);
 	else

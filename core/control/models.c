@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* models.c - models and their replicas. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/base/json.h"
@@ -18,10 +19,12 @@ void control_replicas(struct call *call)
 
 static void change(struct call *call, int (*act)(struct fleet *, const char *, sl_error *))
 {
+	char name[2 * SL_NAME_MAX];
 	sl_error error = { 0 };
-	const struct conf_model *conf = conf_model(call->control->conf, call->params[0]);
+	snprintf(name, sizeof name, "%.*s%s%.*s", STR_ARG(call->params[0]), call->params[1].ptr ? "/" : "", STR_ARG(call->params[1]));
+	const struct conf_model *conf = conf_model(call->control->conf, str_of(name));
 	if (!conf) {
-		call_fail(call, 404, "unknown_model", NULL, "sluicectl models", "there is no model '%.*s'", STR_ARG(call->params[0]));
+		call_fail(call, 404, "unknown_model", NULL, "sluicectl models", "there is no model '%s'", name);
 		return;
 	}
 	if (act(call->control->fleet, conf->name, &error) != SL_OK) {

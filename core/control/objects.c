@@ -88,6 +88,7 @@ static void in_force(struct call *call)
 
 static void store(struct call *call, struct change *change)
 {
+	str_copy(call->what, sizeof call->what, str_of(change->key));
 	call_append_object(call, str_of(change->key), change->json ? str_of(change->json) : (sl_str){ 0 }, in_force);
 }
 

@@ -26,6 +26,22 @@ void control_readyz(struct call *call)
 		call_text(call, 503, "text/plain", STR("not ready: starting or draining\n"));
 }
 
+static void set_model_gauges(struct control *control)
+{
+	json_t *models = fleet_models(control->fleet), *model;
+	size_t i;
+	json_array_foreach(models, i, model) {
+		const char *name = json_get_str(model, "model", "");
+		metrics_set(metrics_gauge("sluice_model_replicas", "Replicas that serve or are about to.", "model", name),
+		            json_get_int(model, "replicas", 0));
+		metrics_set(metrics_gauge("sluice_model_running", "Requests under way.", "model", name),
+		            json_get_int(model, "running", 0));
+		metrics_set(metrics_gauge("sluice_model_waiting", "Requests that wait for a replica.", "model", name),
+		            json_get_int(model, "waiting", 0));
+	}
+	json_decref(models);
+}
+
 static void set_gauges(struct control *control)
 {
 	struct pool_totals t;
@@ -39,6 +55,15 @@ static void set_gauges(struct control *control)
 		metrics_set(metrics_gauge("sluice_devices", "Devices of the pool.", "state", devices[i].state), devices[i].n);
 	for (size_t i = 0; i < sizeof leases / sizeof *leases; i++)
 		metrics_set(metrics_gauge("sluice_leases", "Open leases.", "state", leases[i].state), leases[i].n);
+	set_model_gauges(control);
+	static const struct {
+		enum quota_metric metric;
+		const char *name;
+	} reserved[] = { { QUOTA_TOKENS, "tokens" }, { QUOTA_INPUT_TOKENS, "input_tokens" }, { QUOTA_OUTPUT_TOKENS, "output_tokens" },
+			 { QUOTA_CONCURRENCY, "requests" }, { QUOTA_COST, "cost" } };
+	for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+		metrics_set(metrics_gauge("sluice_reserved", "What requests under way have reserved of limits: 0 at rest.", "metric",
+		                          reserved[i].name), quota_reserved(control->quota, reserved[i].metric));
 	metrics_set(metrics_gauge("sluice_ready", "1: takes requests, 0: starting or draining.", ""),
 	            control->callbacks.ready(control->arg));
 }

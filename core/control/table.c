@@ -24,6 +24,9 @@ static const struct control_route routes[] = {
 	{ "GET", "/v1/models", ROLE_ANYONE, control_models, true },
 	{ "POST", "/v1/models/{}/start", ROLE_OPERATOR, control_model_start, false },
 	{ "POST", "/v1/models/{}/stop", ROLE_OPERATOR, control_model_stop, false },
+	/* "org/name" is a model's name as well. */
+	{ "POST", "/v1/models/{}/{}/start", ROLE_OPERATOR, control_model_start, false },
+	{ "POST", "/v1/models/{}/{}/stop", ROLE_OPERATOR, control_model_stop, false },
 	{ "GET", "/v1/replicas", ROLE_ANYONE, control_replicas, true },
 	{ "GET", "/v1/tenants", ROLE_OPERATOR, control_tenants, true },
 	{ "POST", "/v1/tenants", ROLE_ADMIN, control_tenant_new, false },

@@ -131,6 +131,23 @@ static bool read_by(struct call *call, uint32_t *by)
 	return true;
 }
 
+/* A request's id says when it began: "req_", then ten digits of base32 with the milliseconds. */
+static void narrow_to_id(sl_usage_filter *filter)
+{
+	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+	uint64_t ms = 0;
+	if (filter->request_id.len < 14)
+		return;
+	for (size_t i = 4; i < 14; i++) {
+		const char *digit = strchr(digits, filter->request_id.ptr[i]);
+		if (!digit || !*digit)
+			return;
+		ms = ms << 5 | (uint64_t) (digit - digits);
+	}
+	filter->since_ms = ms;
+	filter->until_ms = ms + 1;
+}
+
 /* Everybody sees the use of the own tenant, operators everybody's. */
 static struct question *read_question(struct call *call)
 {
@@ -164,6 +181,7 @@ static struct question *read_question(struct call *call)
 	if (!read_by(call, &q->by) || !call_query_time(call, "since", &q->filter.since_ms) ||
 	    !call_query_time(call, "until", &q->filter.until_ms))
 		return NULL;
+	narrow_to_id(&q->filter);
 	return q;
 }
 

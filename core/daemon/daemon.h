@@ -40,6 +40,7 @@ struct daemon {
 	struct policy *policy;        /* main thread's own */
 	struct identity *identity;
 	struct quota *quota;
+	json_t *devices;              /* what the store knows of devices, until the pool has it */
 	struct route *route;
 	struct ledger *ledger;
 	struct pool *pool;
@@ -52,7 +53,7 @@ struct daemon {
 	unsigned n_auth;
 	struct plugin_services services;
 	uint64_t started_ms, configured_ms; /* Unix time */
-	bool ready, drained, stopping;
+	bool ready, drained, stopping, was_root;
 	uv_thread_t stopper;
 	struct mail stopped_mail;
 	/* The ledger's thread says what is durable; one message at a time is on its way to the main loop. */

@@ -65,6 +65,7 @@ int privileges_drop(struct daemon *d, sl_error *error)
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 	const char *name = NULL;
+	d->was_root = uid == 0;
 	int code = uid == 0 ? find_user(d, &uid, &gid, &name, error) : SL_OK;
 	if (code == SL_OK)
 		code = make_folder(d->conf->state, 0750, uid, gid, error);

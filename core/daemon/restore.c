@@ -20,6 +20,14 @@ static int each_object(void *arg, sl_str key, sl_str json)
 {
 	struct daemon *d = arg;
 	sl_error error;
+	if (str_starts(key, STR("device/"))) {
+		char name[256];
+		json_t *device = json_parse(json, &error);
+		if (device && str_copy(name, sizeof name, key))
+			json_object_set(d->devices, name, device);
+		json_decref(device);
+		return 0;
+	}
 	if (identity_apply(d->identity, key, json, &error) != SL_OK)
 		log_warn("the stored object %.*s is left out: %s", STR_ARG(key), error.text);
 	return 0;
@@ -27,6 +35,8 @@ static int each_object(void *arg, sl_str key, sl_str json)
 
 int restore_objects(struct daemon *d, sl_error *error)
 {
+	if (!d->devices && !(d->devices = json_object()))
+		return error_set(error, SL_ENOMEM, "out of memory");
 	return store_ops(d)->object_scan(plugin_self(d->store), (sl_str){ NULL, 0 }, each_object, d, error);
 }
 

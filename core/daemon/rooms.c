@@ -107,8 +107,12 @@ static bool trouble(void *arg, sl_str model, char *text, size_t room, uint64_t *
 static int open_pool_and_fleet(struct daemon *d, const json_t *leases, uint64_t last_number, sl_error *error)
 {
 	struct pool_options pool = { .loop = &d->loop, .conf = d->conf, .ledger = d->ledger, .scheduler = plugin_ops(d->scheduler),
-		.scheduler_self = plugin_self(d->scheduler) };
+		.scheduler_self = plugin_self(d->scheduler), .devices = d->devices,
+		/* One that dies is started again where that needs no root: there systemd does it. */
+		.agent_program = d->was_root ? NULL : SLUICE_SBIN_DIR "/sluice-agent" };
 	d->pool = pool_open(&pool, leases, last_number, error);
+	json_decref(d->devices);
+	d->devices = NULL;
 	if (!d->pool)
 		return error->code;
 	char folder[4096];

@@ -22,6 +22,9 @@ void fleet_failure_words(const json_t *lease, char *out, size_t room)
 {
 	int64_t code = json_get_int(lease, "exit_code", -1), signal = json_get_int(lease, "signal", 0);
 	const char *reason = json_get_str(lease, "reason", "");
+	/* The pool's plain words for the same. */
+	if (str_starts(str_of(reason), STR("ended by signal")) || str_starts(str_of(reason), STR("exit ")))
+		reason = "";
 	if (json_get_bool(lease, "oom", false))
 		snprintf(out, room, "its engine ran out of memory and was killed by the kernel");
 	else if (signal > 0)

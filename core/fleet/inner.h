@@ -19,7 +19,7 @@ enum {
 	HEALTH_FIRST_MS = 200,        /* between health checks while starting: from here ... */
 	HEALTH_SLOWEST_MS = 1000,     /* ... to here */
 	HEALTH_READY_MS = 2000,       /* and when ready */
-	HEALTH_TIMEOUT_MS = 2000,
+	HEALTH_TIMEOUT_MS = 5000,     /* a busy engine may take its time */
 	STOP_NOTICE_MS = 5000         /* between TERM and KILL of an engine whose lease is released */
 };
 
@@ -129,6 +129,8 @@ void fleet_timer_close(uv_timer_t *timer);
 
 /* models.c: what the configuration says */
 void fleet_models_configure(struct fleet *fleet);
+/* Do the model's replicas listen on Unix sockets? */
+bool fleet_uses_socket(const struct conf *conf, const struct conf_model *model);
 struct fleet_model *fleet_model_add(struct fleet *fleet, sl_str name);
 void fleet_model_free(struct fleet_model *model);
 

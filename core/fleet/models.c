@@ -20,17 +20,25 @@ static void digest(sl_str text, char out[FLEET_DEFINITION_LENGTH + 1])
 		snprintf(out + 2 * i, 3, "%02x", sha[i]);
 }
 
+bool fleet_uses_socket(const struct conf *conf, const struct conf_model *model)
+{
+	const struct conf_engine *engine = conf_engine(conf, str_of(model->engine));
+	return engine && engine->unix_socket && json_get_bool(model->options, "unix_socket", true);
+}
+
 /* What a running replica depends on: its command, and the devices it asked for. A price or a limit may change without
  * a restart. The same text over restarts, so that adopted replicas can be compared. */
 static int define(struct fleet *fleet, const struct conf_model *conf, char out[FLEET_DEFINITION_LENGTH + 1], sl_error *error)
 {
 	json_t *argv = NULL, *env = NULL;
-	int code = conf_engine_command(fleet->conf, conf, "replica", "unix:/socket", &argv, &env, error);
+	/* Stand-ins for what differs from replica to replica. */
+	const char *listen = fleet_uses_socket(fleet->conf, conf) ? "unix:/socket" : "127.0.0.1:1";
+	int code = conf_engine_command(fleet->conf, conf, "replica", listen, &argv, &env, error);
 	if (code != SL_OK)
 		return code;
-	json_t *all = json_pack("{s:o, s:o, s:s, s:i, s:s, s:I, s:s, s:b}", "argv", argv, "env", env, "engine", conf->engine, "gpus",
+	json_t *all = json_pack("{s:o, s:o, s:s, s:i, s:s, s:I, s:s}", "argv", argv, "env", env, "engine", conf->engine, "gpus",
 	                        conf->gpus, "kind", conf->gpu_kind ? conf->gpu_kind : "", "memory", (json_int_t) conf->gpu_memory,
-	                        "queue", conf->queue ? conf->queue : "", "unix", json_get_bool(conf->options, "unix_socket", true));
+	                        "queue", conf->queue ? conf->queue : "");
 	char *text = all ? json_dumps(all, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
 	json_decref(all);
 	digest(str_of(text), out);

@@ -10,6 +10,7 @@
 #include "core/base/hash.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
+#include "core/base/metrics.h"
 #include "core/base/str.h"
 
 void replica_set_state(struct replica *replica, enum fleet_state state)
@@ -43,6 +44,7 @@ void replica_fail(struct fleet *fleet, struct replica *replica, const char *why)
 	if (replica->failed)
 		return;
 	replica->failed = true;
+	metrics_add(metrics_counter("sluice_replica_failures_total", "Replicas that failed.", "model", model->name), 1);
 	uint32_t random = 0;
 	hash_random(&random, sizeof random);
 	char delay[32];
@@ -192,13 +194,11 @@ static int name_next(struct fleet_model *model, char out[SL_NAME_MAX], sl_error 
 int replica_start(struct fleet *fleet, struct fleet_model *model, sl_error *error)
 {
 	const struct conf_model *conf = conf_model(fleet->conf, str_of(model->name));
-	const struct conf_engine *engine = conf ? conf_engine(fleet->conf, str_of(conf->engine)) : NULL;
-	if (!engine)
-		return error_set(error, SL_ENOTFOUND, "model '%s' has no engine", model->name);
+	if (!conf)
+		return error_set(error, SL_ENOTFOUND, "model '%s' is not in the configuration", model->name);
 	char name[SL_NAME_MAX], listen[160];
-	bool unix_socket = engine->unix_socket && json_get_bool(conf->options, "unix_socket", true);
 	int code = name_next(model, name, error);
-	if (code != SL_OK || (code = fleet_listen_choose(fleet, unix_socket, listen, error)) != SL_OK)
+	if (code != SL_OK || (code = fleet_listen_choose(fleet, fleet_uses_socket(fleet->conf, conf), listen, error)) != SL_OK)
 		return code;
 	json_t *argv = NULL, *env = NULL;
 	struct replica *replica = replica_new(model, name, listen);
@@ -220,6 +220,7 @@ int replica_start(struct fleet *fleet, struct fleet_model *model, sl_error *erro
 		replica_free(fleet, replica);
 		return code;
 	}
+	metrics_add(metrics_counter("sluice_replica_starts_total", "Replicas that were started.", "model", model->name), 1);
 	log_info("replica %s starts as L%llu, listening at %s", name, (unsigned long long) replica->lease, listen);
 	return SL_OK;
 }

@@ -33,7 +33,7 @@ static void write_trouble(struct fleet_model *model, bool failing, uint64_t left
 		snprintf(out, room, "was stopped by an operator. Start it again: sluicectl models start %s", model->name);
 	} else if (failing) {
 		clock_duration(left_ms, left, sizeof left);
-		snprintf(out, room, "cannot be started: %.380s. Next try in %s", model->failure.why, left);
+		snprintf(out, room, "has failed: %.380s. Next try in %s", model->failure.why, left);
 	} else if (next && next->state == FLEET_LEASING) {
 		snprintf(out, room, "waits for devices (L%llu)%s%.300s", (unsigned long long) next->lease, next->why[0] ? ": " : "", next->why);
 	} else if (next) {
@@ -180,7 +180,7 @@ static json_t *endpoint_json(const struct fleet_model *model, const struct endpo
 	                 marked ? json_string("its requests fail: others are preferred for a while") : json_null());
 }
 
-/* The one that failed last, while nothing has taken its place. */
+/* The one that failed last, until another has been healthy for a while. */
 static json_t *failed_json(const struct fleet_model *model)
 {
 	const struct failure *f = &model->failure;

@@ -28,16 +28,6 @@ static void not_found(struct request *r)
 	answer_error(r->client, r, &e);
 }
 
-static bool tier_has_model(const struct conf_tier *tier, const struct conf_model *model)
-{
-	if (!tier->models)
-		return true;
-	for (size_t i = 0; i < tier->n_models; i++)
-		if (strcmp(tier->models[i], model->name) == 0)
-			return true;
-	return false;
-}
-
 static int64_t least(int64_t a, int64_t b) /* of bounds, where 0 is none */
 {
 	return a == 0 ? b : b == 0 ? a : a < b ? a : b;
@@ -153,7 +143,7 @@ void admit_request(struct request *r)
 		return;
 	if (a->model[0])
 		r->model = conf_model(conf, str_of(a->model));
-	if (!r->model || !tier_has_model(r->tier, r->model)) {
+	if (!r->model || !policy_tier_allows(r->tier, r->model, r->model->name)) {
 		not_found(r);
 		return;
 	}

@@ -186,12 +186,7 @@ void answer_event(struct buf *out, const char *code, const char *message, const 
 
 static bool may_use(const struct conf_tier *tier, const struct conf_model *model)
 {
-	if (!tier || !tier->models)
-		return true;
-	for (size_t i = 0; i < tier->n_models; i++)
-		if (strcmp(tier->models[i], model->name) == 0)
-			return true;
-	return false;
+	return !tier || policy_tier_allows(tier, model, model->name);
 }
 
 static void put_model(struct buf *out, const struct conf_model *model)

@@ -352,6 +352,17 @@ void relay_pieces(struct request *r, struct upstream *u, const sl_str *pieces, u
 		relay_body(r, u, pieces[i]);
 }
 
+/* An object from end to end? What is inside is the client's to judge. */
+static bool looks_like_json(struct buf body)
+{
+	size_t first = 0, last = body.len;
+	while (first < last && strchr(" \t\r\n", body.data[first]))
+		first++;
+	while (last > first && strchr(" \t\r\n", body.data[last - 1]))
+		last--;
+	return last - first >= 2 && body.data[first] == '{' && body.data[last - 1] == '}';
+}
+
 void relay_end(struct request *r)
 {
 	if (r->sse) {
@@ -360,6 +371,11 @@ void relay_end(struct request *r)
 			finish_stream(r);
 		else
 			relay_broken(r, "upstream_error", "The model's server ended its answer in the middle.");
+		return;
+	}
+	if (r->status == 200 && !r->passing && (r->streaming || !looks_like_json(r->tail))) {
+		relay_broken(r, "upstream_protocol", r->streaming ? "The model's server did not stream its answer."
+		                                                  : "The model's server sent something that is no JSON.");
 		return;
 	}
 	dispatch_done(r, r->status >= 500);

@@ -284,10 +284,8 @@ static void read_chunked(struct upstream *u, const char *data, size_t len)
 			size_t used;
 			struct http_reject why;
 			rc = http_chunked_read(&u->decoder, data + at, len - at, &used, &pieces[n], &why);
-			if (rc == HTTP_REJECTED) {
-				fail(u, "upstream_protocol", "The model's server sent a malformed answer.", true);
-				return;
-			}
+			if (rc == HTTP_REJECTED)
+				break; /* what came before it still counts */
 			at += used;
 			n += pieces[n].len > 0;
 			if (used == 0)
@@ -299,6 +297,10 @@ static void read_chunked(struct upstream *u, const char *data, size_t len)
 			relay_pieces(u->request, u, pieces, n, raw);
 		if (u->socket.closing)
 			return;
+		if (rc == HTTP_REJECTED) {
+			fail(u, "upstream_protocol", "The model's server sent a malformed answer.", true);
+			return;
+		}
 	}
 	if (rc == HTTP_COMPLETE) {
 		if (at < len)

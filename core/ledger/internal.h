@@ -76,6 +76,7 @@ struct ledger {
 
 	atomic_uint_fast64_t committed, fed, commits, refused;
 	atomic_bool accepting;
+	atomic_bool crowded;    /* the room that is left is for records of work that was admitted before */
 
 	/* The writer's own. */
 	int fd;
@@ -91,6 +92,7 @@ void *keeper_main(void *ledger);
 void keeper_wake_up(struct ledger *l);
 /* With the lock: works out `accepting` anew and has the writer announce a change. */
 void ledger_judge(struct ledger *l);
+void ledger_measure(struct ledger *l);
 /* With the lock: nothing is accepted any more. */
 void ledger_fail(struct ledger *l, const char *why);
 

@@ -16,7 +16,7 @@
 #include "core/ledger/internal.h"
 
 enum { SEGMENT_BYTES = 16 << 20, SEGMENT_BYTES_MIN = 64 << 10, SEGMENT_BYTES_MAX = 1 << 30, SEGMENTS_MAX = 64 };
-enum { RING_BYTES = 4 << 20, RING_BYTES_MIN = 64 << 10 };
+enum { RING_BYTES = 16 << 20, RING_BYTES_MIN = 64 << 10 };
 
 static const struct ledger_io system_io = { pwrite, fdatasync };
 
@@ -252,6 +252,15 @@ static bool place(struct ledger *l, size_t bytes)
 	return true;
 }
 
+/* With the lock: a disk that is slower than what comes is told to those who admit work while there is still room for
+ * the records of what is under way. */
+void ledger_measure(struct ledger *l)
+{
+	bool crowded = l->batch[l->filling].len > l->options.ring_bytes / 4;
+	if (crowded != atomic_load_explicit(&l->crowded, memory_order_relaxed))
+		atomic_store(&l->crowded, crowded);
+}
+
 uint64_t ledger_append(struct ledger *l, uint32_t type, sl_str key, const void *data, size_t size)
 {
 	size_t bytes = key.len <= RECORD_KEY_MAX && size < RECORD_BYTES_MAX ? record_bytes(key.len, size) : SIZE_MAX;
@@ -269,6 +278,7 @@ uint64_t ledger_append(struct ledger *l, uint32_t type, sl_str key, const void *
 		record_write(batch->data + batch->len, seq, wall_ms, type, key, data, size);
 		batch->len += bytes;
 		batch->count++;
+		ledger_measure(l);
 		if (l->writer_idle) {
 			l->writer_idle = false;
 			pthread_cond_signal(&l->writer_wake);
@@ -287,7 +297,7 @@ uint64_t ledger_committed(const struct ledger *l)
 
 bool ledger_accepting(const struct ledger *l)
 {
-	return atomic_load(&l->accepting);
+	return atomic_load(&l->accepting) && !atomic_load(&l->crowded);
 }
 
 bool ledger_wait(struct ledger *l, uint64_t seq, unsigned timeout_ms)

@@ -25,7 +25,8 @@ struct ledger_options {
 	uint64_t segment_bytes;    /* 0: 16 MiB */
 	unsigned segments_max;     /* that may wait for the store; 0: 64. Then appends are refused */
 	uint64_t commit_gap_us;    /* between commits while many wait; one alone commits at once */
-	size_t ring_bytes;         /* records not yet written; 0: 4 MiB. Then appends are refused */
+	size_t ring_bytes;         /* records not yet written; 0: 16 MiB. Then appends are refused;
+	                            * ledger_accepting() is false from the half on, so that what was admitted finds room */
 	const sl_store_ops *store; /* open instance; used on the feeder's thread only, after ledger_open has returned */
 	void *store_self;
 	/* Called on the writer's thread after each commit: everything up to seq is durable. Must not block. */

@@ -85,6 +85,7 @@ static struct batch *take_batch(struct ledger *l)
 		}
 	}
 	l->filling ^= 1;
+	ledger_measure(l);
 	return batch;
 }
 

@@ -88,7 +88,8 @@ void plugin_token_expire(struct plugin *p, uint64_t now_ns);
 unsigned plugin_tokens_out(const struct plugin *p);
 
 /* `sluicectl plugin check FILE`: everything up to check() in a child process of its own, so that a file that
- * crashes or hangs (10 s) cannot take the caller along. A human report in *out. */
+ * crashes or hangs (10 s) cannot take the caller along. A human report in *out. The child is forked and goes on without
+ * an exec: only for programs with one thread. */
 enum plugin_refusal plugin_check_file(const char *path, struct buf *out);
 /* `sluicectl plugin list`: {"kind","name","version","path","abi","summary","refusal"} for each file in the folder,
  * each looked at in a child. The caller decrefs. */

@@ -64,8 +64,6 @@ int policy_deny(lua_State *L);
 /* "denial", "replica", ... of a userdata of ours, else the Lua type. */
 int policy_kind(lua_State *L);
 
-/* decide.c: may the tier call the model of this name? `model`: the request's, for its aliases, may be NULL. */
-bool policy_tier_allows(const struct conf_tier *tier, const struct conf_model *model, const char *name);
 /* What hooks returned. They raise what is wrong. The value is on top of the stack. */
 void policy_take_admission(lua_State *L, struct policy *p, const struct policy_request *r, struct policy_admission *out);
 void policy_take_routing(lua_State *L, struct policy *p, struct policy_routing *out);

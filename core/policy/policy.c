@@ -297,6 +297,10 @@ static int call_admit(lua_State *L)
 
 int policy_admit(struct policy *p, const struct policy_request *request, struct policy_admission *out, sl_error *error)
 {
+	if (p->hook[HOOK_ADMIT] == LUA_NOREF) {
+		policy_default_admit(request, out);
+		return SL_OK;
+	}
 	p->box = (struct policy_box){ .request = request, .model = request->model };
 	int rc = run(p, HOOK_ADMIT, call_admit, out, error);
 	p->box = (struct policy_box){ 0 };

@@ -95,6 +95,8 @@ int policy_scale(struct policy *p, const struct conf_model *model, const struct 
                  sl_error *error);
 /* True when the policy defines route(): otherwise the call can be left out. */
 bool policy_has_route(const struct policy *p);
+/* May the tier call the model (by its name, or an alias that the tier lists)? */
+bool policy_tier_allows(const struct conf_tier *tier, const struct conf_model *model, const char *name);
 /* What holds when there is no policy to ask: the tier's limits. */
 void policy_default_admit(const struct policy_request *request, struct policy_admission *out);
 

@@ -82,7 +82,10 @@ static void follow(struct pool *pool, struct job *job)
 		change_remember_ended(pool, lease->number);
 	}
 	show_count(lease, pool_now());
-	round_want(pool);
+	pool->plan_fresh = false;
+	/* These two are steps of a grant that a round has just made: nothing new to plan with. */
+	if (lease->state != LEASE_GRANTED && lease->state != LEASE_PREPARED)
+		round_want(pool);
 }
 
 int change_decide(struct pool *pool, struct job *job, enum lease_state to, const char *reason, sl_error *error)

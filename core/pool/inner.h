@@ -35,7 +35,8 @@ enum {
 	POOL_LOG_BYTES = 4 << 20,   /* output that the agent keeps, per stream */
 	POOL_PIECE = 256 << 10,     /* bytes of output asked for at once */
 	POOL_PROGRAM_MAX = 256 << 10, /* bytes of argv and env together */
-	POOL_EXPLAINED_MAX = 256,   /* leases whose reason is found in full for one list, or after one round */
+	POOL_EXPLAINED_MAX = 256,   /* leases whose reason is found in full for one list, or after one round; fewer ... */
+	POOL_EXPLAINED_WORK = 500000, /* ... when this many pairs of leases would have to be looked at */
 	AGENT_CALLS_MAX = 16384,    /* requests without an answer */
 	AGENT_ANSWER_MS = 60000,    /* an agent that is silent for so long is taken for dead */
 	AGENT_BACKOFF_MS = 100,     /* before the next try to connect, doubled each time ... */
@@ -177,6 +178,8 @@ void round_run(struct pool *pool);
 void watch_want(struct pool *pool);
 /* Builds the view without planning, for reasons. */
 bool round_view(struct pool *pool);
+/* For how many leases a reason may be found in full at once: a scheduler looks at all that wait for each. */
+unsigned round_reasons(const struct pool *pool);
 /* Why a queued lease waits. Not in full: without the scheduler and without a count of devices, for long lists. */
 void round_reason(struct pool *pool, const struct lease *lease, bool in_full, char text[SL_ERROR_TEXT]);
 

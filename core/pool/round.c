@@ -114,12 +114,18 @@ static bool plan_once(struct pool *pool)
 	return full && granted;
 }
 
+unsigned round_reasons(const struct pool *pool)
+{
+	size_t fair = POOL_EXPLAINED_WORK / (pool->n_open + 1);
+	return fair > POOL_EXPLAINED_MAX ? POOL_EXPLAINED_MAX : fair < 8 ? 8 : (unsigned) fair;
+}
+
 /* Those who wait are told when their reason has changed. */
 static void tell_waiting(struct pool *pool)
 {
 	char text[SL_ERROR_TEXT];
-	unsigned explained = 0;
-	for (size_t i = 0; i < pool->n_leases && explained < POOL_EXPLAINED_MAX; i++) {
+	unsigned explained = 0, most = round_reasons(pool);
+	for (size_t i = 0; i < pool->n_leases && explained < most; i++) {
 		struct job *job = job_of(pool->leases[i]);
 		if (!job->watchers || job->lease.state != LEASE_QUEUED || !change_durable(pool, job))
 			continue;

@@ -34,10 +34,10 @@ json_t *pool_lease(struct pool *pool, uint64_t number)
 json_t *pool_leases(struct pool *pool)
 {
 	json_t *list = json_array();
-	unsigned explained = 0;
+	unsigned explained = 0, most = round_reasons(pool);
 	for (size_t i = pool->n_leases; i-- > 0;) {
 		const struct job *job = job_of(pool->leases[i]);
-		bool ask = job->lease.state == LEASE_QUEUED && explained < POOL_EXPLAINED_MAX;
+		bool ask = job->lease.state == LEASE_QUEUED && explained < most;
 		explained += ask;
 		json_array_append_new(list, show_lease(pool, job, ask));
 	}

@@ -129,17 +129,24 @@ static int open_log(const char *path)
 	return log;
 }
 
+/* Where the agent keeps its state and reads its configuration. An agent of root's must not take them from a folder that
+ * the service's user can write: it has one of its own beside the state. */
+static void agent_folder(const struct conf *conf, char *out, size_t room)
+{
+	snprintf(out, room, "%s%s", conf->state, geteuid() == 0 ? "-agent" : "/agent");
+}
+
 int start_spawn(const struct conf *conf, const char *program, uid_t allow_uid, sl_error *error)
 {
-	char config[512], state[512], log_path[512], uid[24];
+	char state[480], config[512], log_path[512], uid[24];
 	if (access(program, X_OK) < 0)
 		return error_set(error, SL_EIO, "the agent %s cannot be executed: %s", program, strerror(errno));
-	snprintf(config, sizeof config, "%s/agent.json", conf->state);
-	snprintf(state, sizeof state, "%s/agent", conf->state);
-	snprintf(log_path, sizeof log_path, "%s/agent.log", conf->state);
+	agent_folder(conf, state, sizeof state);
+	snprintf(config, sizeof config, "%s/agent.json", state);
+	snprintf(log_path, sizeof log_path, "%s/agent.log", state);
 	snprintf(uid, sizeof uid, "%u", (unsigned) allow_uid);
-	if (mkdir(conf->state, 0700) < 0 && errno != EEXIST)
-		return error_set(error, SL_EIO, "cannot make the folder %s: %s", conf->state, strerror(errno));
+	if ((mkdir(conf->state, 0700) < 0 && errno != EEXIST) || (mkdir(state, 0700) < 0 && errno != EEXIST))
+		return error_set(error, SL_EIO, "cannot make the folder %s: %s", state, strerror(errno));
 	if (write_configuration(conf, config, error) != SL_OK)
 		return error->code;
 	int log = open_log(log_path);
@@ -161,9 +168,12 @@ int pool_start_agent(const struct conf *conf, const char *program, uid_t allow_u
 		return error->code;
 	uint64_t until = clock_mono_ns() + START_WAIT_MS * 1000000ull;
 	while (!answers(conf->agent)) {
-		if (clock_mono_ns() > until)
+		if (clock_mono_ns() > until) {
+			char folder[480];
+			agent_folder(conf, folder, sizeof folder);
 			return error_set(error, SL_ETIMEOUT, "%s does not answer at %s after %d s: see %s/agent.log", program,
-			                 conf->agent, START_WAIT_MS / 1000, conf->state);
+			                 conf->agent, START_WAIT_MS / 1000, folder);
+		}
 		nanosleep(&(struct timespec){ .tv_nsec = START_POLL_MS * 1000000l }, NULL);
 	}
 	log_info("started %s, it answers at %s", program, conf->agent);

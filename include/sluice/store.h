@@ -32,7 +32,8 @@ typedef struct sl_record {
 	const void *data;
 } sl_record;
 
-/* Which use records. Empty strings match everything; the time range is [since_ms, until_ms), 0: open. */
+/* Which use records. Empty strings match everything; the time range is [since_ms, until_ms) of started_ms, 0: open. The
+ * host always gives a narrow range with a request_id, so a store needs no index of ids. */
 typedef struct sl_usage_filter {
 	uint32_t size;
 	uint32_t reserved;

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -195,10 +196,12 @@ static int listen_on(const char *address)
 		snprintf(un.sun_path, sizeof un.sun_path, "%s", address);
 		unlink(address);
 	}
+	mode_t mask = umask(0); /* a proxy may run as another user */
 	if (bind(fd, path ? (void *) &un : (void *) &in, path ? sizeof un : sizeof in) != 0 || listen(fd, 4096) != 0) {
 		perror(address);
 		exit(1);
 	}
+	umask(mask);
 	return fd;
 }
 

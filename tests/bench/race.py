@@ -38,7 +38,7 @@ http {{
 HAPROXY = """
 global
   nbthread 1
-  maxconn 20000
+  maxconn 9000
 defaults
   mode http
   option http-no-delay
@@ -216,6 +216,7 @@ def main():
     a.add_argument("--only", default=",".join(RACES))
     a = a.parse_args()
     folder = tempfile.mkdtemp(prefix="sluice-race-")
+    os.chmod(folder, 0o755)
     for name in ("engine", "load"):
         BIN[name] = os.path.join(folder, name)
         subprocess.run(["cc", "-O2", "-o", BIN[name], os.path.join(HERE, name + ".c")], check=True)

@@ -116,6 +116,10 @@ class Engine:
                 writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n")
                 await writer.drain()
             return False
+        if fault == "no-json":
+            plain(200, b"{malformed json: <<<")
+            await writer.drain()
+            return True
         if fault == "html502":
             data = b"<html>bad gateway</html>"
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: %d\r\n\r\n" % len(data) + data)

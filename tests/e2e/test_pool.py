@@ -133,10 +133,10 @@ def test_jobs_outlive_the_agent(pool):
     lease = pool.ctl("run", "--detach", "--", "sh", "-c", "sleep 2; echo still here; exit 4").stdout.strip()
     wait_for(lambda: pool.admin("GET", f"/v1/gpu/leases/{lease}")[1]["state"] == "running", "running")
     os.kill(agent_pid(pool), signal.SIGKILL)
-    config = os.path.join(pool.folder, "state", "agent.json")
+    config = os.path.join(pool.folder, "state-agent", "agent.json")
     log = open(pool.log_path, "ab")
     subprocess.Popen([os.path.join(ROOT, "sbin", "sluice-agent"), "--config", config, "--socket", f"{pool.folder}/run/agent.sock",
-                      "--state", f"{pool.folder}/state/agent", "--allow-uid", str(os.stat(f"{pool.folder}/state").st_uid)], stdout=log, stderr=log, start_new_session=True)
+                      "--state", f"{pool.folder}/state-agent", "--allow-uid", str(os.stat(f"{pool.folder}/state").st_uid)], stdout=log, stderr=log, start_new_session=True)
     wait_for(lambda: pool.admin("GET", f"/v1/gpu/leases/{lease}")[1]["state"] == "ended", "the end", 20)
     ended = pool.admin("GET", f"/v1/gpu/leases/{lease}")[1]
     assert ended["exit_code"] == 4 and "still here" in pool.ctl("logs", lease).stdout

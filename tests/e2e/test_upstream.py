@@ -47,6 +47,12 @@ def test_44_broken_in_the_middle(site, fault):
     assert row["output_tokens"] >= 2 and row["status"] == 200 and "upstream_error" in json.dumps(row)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_is_none(site, stream):
+    status, _, data = say(site, "fault=no-json", stream=stream)
+    assert status == 502 and json.loads(data)["error"]["code"] == "upstream_protocol"
+
+
 def test_an_engine_s_own_error_event(site):
     with pytest.raises(openai.APIError):
         for _ in client(site).chat.completions.create(model="m", stream=True, max_tokens=10, messages=[{"role": "user", "content": "fault=error n=5"}]):

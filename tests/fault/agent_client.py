@@ -88,6 +88,11 @@ class Client:
         ended = self.event("ended", lease=lease)
         return ended, self.log(lease, "out"), self.log(lease, "err")
 
+    def end_of(self, lease):
+        """How it ended, also when that was before this connection said hello."""
+        known = [l for l in self.ok("list")["leases"] if l["lease"] == lease and l["state"] == "ended"]
+        return known[0] if known else self.event("ended", lease=lease)
+
     def log(self, lease, source, at=0):
         data = b""
         while True:

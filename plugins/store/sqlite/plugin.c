@@ -17,11 +17,10 @@ static const char schema[] =
 	"  seq INTEGER PRIMARY KEY, started_ms INTEGER NOT NULL, duration_us INTEGER NOT NULL, ttft_us INTEGER NOT NULL,"
 	"  wait_us INTEGER NOT NULL, input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,"
 	"  output_tokens INTEGER NOT NULL, cost INTEGER NOT NULL, flags INTEGER NOT NULL, status INTEGER NOT NULL,"
-	"  tries INTEGER NOT NULL, request_hash INTEGER NOT NULL, request_id TEXT NOT NULL, tenant TEXT NOT NULL,"
+	"  tries INTEGER NOT NULL, request_id TEXT NOT NULL, tenant TEXT NOT NULL,"
 	"  user TEXT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL, replica TEXT NOT NULL, door TEXT NOT NULL);"
 	"CREATE INDEX usage_time ON usage (started_ms);"
 	"CREATE INDEX usage_tenant_time ON usage (tenant, started_ms);"
-	"CREATE INDEX usage_request ON usage (request_hash);"
 	"CREATE TABLE lease (id TEXT PRIMARY KEY, number INTEGER NOT NULL, ended INTEGER NOT NULL, json TEXT NOT NULL)"
 	"  WITHOUT ROWID;"
 	"CREATE INDEX lease_open ON lease (number) WHERE ended = 0;"
@@ -63,14 +62,6 @@ int store_failed(struct store *s, const char *doing, sl_error *error)
 		break;
 	}
 	return store_error(error, code, "%s %.120s: %.80s%s", doing, s->path, sqlite3_errmsg(s->db), advice);
-}
-
-int64_t text_hash(const char *text, size_t len)
-{
-	uint64_t h = UINT64_C(14695981039346656037); /* FNV-1a, and the high half folded in */
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ (unsigned char) text[i]) * UINT64_C(1099511628211);
-	return (int64_t) ((h ^ h >> 32) & UINT32_MAX);
 }
 
 static int read_meta(struct store *s, const char *name, int64_t *value, sl_error *error)

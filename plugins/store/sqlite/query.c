@@ -66,8 +66,6 @@ static void add_filter(struct question *q, const sl_usage_filter *given)
 	add_text(q, " AND user = ?", f.user);
 	add_text(q, " AND key = ?", f.key);
 	add_text(q, " AND model = ?", f.model);
-	if (f.request_id.len)
-		add_number(q, " AND request_hash = ?", text_hash(f.request_id.ptr, f.request_id.len));
 	add_text(q, " AND request_id = ?", f.request_id);
 }
 

@@ -25,8 +25,6 @@ struct store {
  * SL_EIO. */
 int store_failed(struct store *s, const char *doing, sl_error *error);
 int store_error(sl_error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* Of a text, for the integer index that finds a request's id. */
-int64_t text_hash(const char *text, size_t len);
 
 int write_prepare(struct store *s, sl_error *error);
 int write_append(void *self, const sl_record *records, size_t n, sl_error *error);

@@ -12,7 +12,7 @@ static const char *const sql[STATEMENTS] = {
 	[GET_SEQ] = "SELECT value FROM meta WHERE name = 'seq'",
 	[PUT_SEQ] = "UPDATE meta SET value = ?1 WHERE name = 'seq'",
 	[PUT_USAGE] = "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-	              " ?19, ?20)",
+	              " ?19)",
 	[PUT_LEASE] = "INSERT INTO lease VALUES (?1, ?2, CASE WHEN json_valid(?3) THEN coalesce(json_extract(?3, '$.ended') = 1, 0)"
 	              " ELSE 0 END, ?3) ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, json = excluded.json",
 	[PUT_LEASE_CHANGE] = "INSERT INTO lease_change VALUES (?1, ?2, ?3, ?4)",
@@ -54,10 +54,9 @@ static int64_t clamp(uint64_t value)
 static bool put_usage(struct store *s, uint64_t seq, const sl_usage *u)
 {
 	sqlite3_stmt *q = s->statement[PUT_USAGE];
-	size_t id_len = strnlen(u->request_id, sizeof u->request_id);
 	const int64_t numbers[] = {
 		clamp(seq), clamp(u->started_ms), clamp(u->duration_us), clamp(u->ttft_us), clamp(u->wait_us), u->input_tokens,
-		u->cached_tokens, u->output_tokens, u->cost, u->flags, u->status, u->tries, text_hash(u->request_id, id_len),
+		u->cached_tokens, u->output_tokens, u->cost, u->flags, u->status, u->tries,
 	};
 	int at = 1;
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* open_hangs.c - its open() takes its time, and its end leaves a mark: the environment variable SLUICE_TEST_CLOSED names a file. */
+/* open_hangs.c - its open() takes its time, and its end leaves a mark: a file that SLUICE_TEST_CLOSED names. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <time.h>

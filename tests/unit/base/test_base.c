@@ -76,6 +76,17 @@ Test(buf, keeps_its_bound)
 	buf_clear(&b);
 	buf_put_i64(&b, INT64_MIN);
 	cr_assert(b.failed, "20 characters do not fit into 10");
+	static const struct { int64_t value; const char *text; } numbers[] = {
+		{ 0, "0" }, { 9, "9" }, { 10, "10" }, { 99, "99" }, { 100, "100" }, { 12345, "12345" }, { -7, "-7" },
+		{ INT64_MAX, "9223372036854775807" }, { INT64_MIN, "-9223372036854775808" },
+	};
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		struct buf n = { 0 };
+		buf_put_i64(&n, numbers[i].value);
+		char *text = buf_take(&n);
+		cr_assert_str_eq(text, numbers[i].text);
+		free(text);
+	}
 	buf_free(&b);
 }
 
@@ -88,6 +99,11 @@ Test(hash, known_values)
 	cr_assert_eq(hash_crc32("123456789", 9), 0xcbf43926u);
 	cr_assert_eq(hash_crc32c(0, "123456789", 9), 0xe3069283u);
 	cr_assert_eq(hash_crc32c(hash_crc32c(0, "1234", 4), "56789", 5), 0xe3069283u, "chained");
+	char text[100];
+	for (size_t n = 0; n < sizeof text; n++) {
+		text[n] = (char) (n * 37);
+		cr_assert_eq(hash_crc32c(7, text, n), hash_crc32c_tables(7, text, n), "both ways agree on %zu bytes", n);
+	}
 }
 
 Test(error, prefix_and_own_text)

@@ -133,7 +133,8 @@ static bool load_conf(void)
 	        "queue \"research\" {}\nqueue \"models\" {}\n"
 	        "tier \"free\" { requests = { 20, per = \"minute\" }, cost = { 5, per = \"month\", scope = \"tenant\" } }\n"
 	        "tenant \"physics\" { tier = \"free\", queues = { \"research\" } }\n"
-	        "model \"tiny\" { endpoints = { \"http://127.0.0.1:1\" } }\nmodel \"big\" { endpoints = { \"http://127.0.0.1:1\" } }\n",
+	        "model \"tiny\" { endpoints = { \"http://127.0.0.1:1\" } }\nmodel \"big\" { endpoints = { \"http://127.0.0.1:1\" } }\n"
+	        "model \"org/large\" { endpoints = { \"http://127.0.0.1:1\" } }\n",
 	        door.socket, door.port, door.folder);
 	fclose(file);
 	door.conf = conf_load(path, &report);

@@ -193,7 +193,7 @@ void pool_totals(struct pool *pool, struct pool_totals *out)
 json_t *fleet_models(struct fleet *fleet)
 {
 	(void) fleet;
-	return json_pack("[{s:s, s:s}, {s:s, s:s, s:s}]", "model", "tiny", "state", "ready", "model", "big", "state", "failed", "why",
+	return json_pack("[{s:s, s:s, s:i}, {s:s, s:s, s:s}]", "model", "tiny", "state", "ready", "waiting", 4, "model", "big", "state", "failed", "why",
 	                 "cannot be started: no weights");
 }
 

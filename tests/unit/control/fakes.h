@@ -26,7 +26,7 @@ struct fake_pool {
 	bool drained;
 	void (*event)(void *arg, const struct pool_event *);
 	void *event_arg;
-	int watches;
+	atomic_int watches;
 };
 extern struct fake_pool fake_pool;
 

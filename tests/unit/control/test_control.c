@@ -51,6 +51,7 @@ static void test_open_paths(void)
 	expect(NULL, "GET", "/healthz", NULL, 200, "ok");
 	atomic_store(&door_ready, true);
 	expect(NULL, "GET", "/metrics", NULL, 200, "sluice_devices{state=\"faulty\"} 1");
+	expect(NULL, "GET", "/metrics", NULL, 200, "sluice_model_waiting{model=\"tiny\"} 4");
 	expect_error(DANA, "GET", "/v1/nothing", NULL, 404, "unknown_path");
 	expect_error(DANA, "GET", "/v1/gpu/leases/", NULL, 404, "unknown_path");
 	expect_error(DANA, "GET", "/", NULL, 404, "unknown_path");
@@ -312,7 +313,9 @@ static void test_devices_and_models(void)
 	expect_error(DANA, "POST", "/v1/gpu/devices/node1/gpu0/drain", "{}", 403, "role_missing");
 	expect(OPERATOR, "POST", "/v1/models/tiny/start", "{}", 202, "\"tiny\"");
 	expect(OPERATOR, "POST", "/v1/models/tiny/stop", NULL, 202, "\"tiny\"");
-	tap_ok(fake_fleet.started == 1 && fake_fleet.stopped == 1, "the fleet was told");
+	expect(OPERATOR, "POST", "/v1/models/org/large/start", NULL, 202, NULL);
+	expect(OPERATOR, "POST", "/v1/models/org%2Flarge/start", NULL, 202, NULL);
+	tap_ok(fake_fleet.started == 3 && fake_fleet.stopped == 1, "the fleet was told");
 	expect_error(OPERATOR, "POST", "/v1/models/big/start", NULL, 409, "conflict");
 	expect_error(OPERATOR, "POST", "/v1/models/none/start", NULL, 404, "unknown_model");
 }

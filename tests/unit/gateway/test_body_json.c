@@ -116,6 +116,24 @@ Test(json, bad_bytes_anywhere_in_a_string)
 			}
 }
 
+/* Runs of backslashes at every place of a block. */
+Test(json, escapes_across_blocks)
+{
+	for (size_t before = 0; before < 140; before++)
+		for (size_t run = 1; run < 8; run++)
+			for (int other = 0; other < 2; other++) {
+				struct buf text = { 0 };
+				buf_puts(&text, "\"\\n"); /* an escape begins the first block */
+				for (size_t i = 0; i < before; i++)
+					buf_puts(&text, "p");
+				for (size_t i = 0; i < run; i++)
+					buf_puts(&text, "\\");
+				buf_puts(&text, other ? "x\"" : "\""); /* x is no escape, a quote is one that leaves the end missing */
+				cr_assert_eq(accepts(buf_str(&text), 0), run % 2 == 0, "%zu backslashes behind %zu", run, before);
+				buf_free(&text);
+			}
+}
+
 Test(json, whole_documents)
 {
 	static const sl_str texts[] = {

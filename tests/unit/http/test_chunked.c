@@ -87,7 +87,7 @@ Test(chunked, bad)
 		CASE("CR alone in trailers", "0\r\n\rX"), CASE("space before colon", "0\r\nX : 1\r\n\r\n"),
 		CASE("folded trailer", "0\r\nX: 1\r\n 2\r\n\r\n"), CASE("empty name", "0\r\n: 1\r\n\r\n"),
 		CASE("no colon", "0\r\nX\r\n\r\n"), CASE("NUL in trailer", "0\r\nX: \0\r\n\r\n"),
-		CASE("LF ends trailer", "0\r\nX: 1\n\r\n"),
+		CASE("CR alone behind a trailer", "0\r\nX: 1\rYZ: 2\r\n\r\n"), CASE("LF ends trailer", "0\r\nX: 1\n\r\n"),
 #undef CASE
 	};
 	struct buf body = { 0 };

@@ -84,6 +84,7 @@ static const struct bad bad_requests[] = {
 	BAD("NUL in value", REQUEST("X: 1\0002\r\n"), 400, "invalid_header"),
 	BAD("NUL far in a value", REQUEST("X: 0123456789abcdef0123456789abcdef\0002\r\n"), 400, "invalid_header"),
 	BAD("DEL in value", REQUEST("X: 1\x7f\r\n"), 400, "invalid_header"),
+	BAD("DEL far in a value", REQUEST("X: 0123456789abcdef\x7f" "0123456789abcdef\r\n"), 400, "invalid_header"),
 	BAD("CR in value", REQUEST("X: 1\r2\r\n"), 400, "invalid_header"),
 	BAD("bare LF after field", REQUEST("X: 1\n"), 400, "invalid_header"),
 	BAD("bare LF after request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", 400, "invalid_header"),

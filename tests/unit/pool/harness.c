@@ -296,6 +296,8 @@ static void send_event(struct fake_agent *a, const char *event, json_t *object)
 void agent_end(struct world *w, uint64_t number, int exit_code, int signal)
 {
 	struct fake_lease *l = agent_lease(w, number);
+	if (!l)
+		return;
 	snprintf(l->state, sizeof l->state, "ended");
 	l->exit_code = exit_code;
 	l->signal = signal;

@@ -216,12 +216,14 @@ Test(start, an_agent_of_its_own)
 	cr_assert_not_null(f);
 	cr_assert_not_null(fgets(line, sizeof line, f));
 	char wanted[1024];
-	snprintf(wanted, sizeof wanted, "--config %s/agent.json --socket %s --state %s/agent --allow-uid 1234\n", w->folder,
-	         w->agent.path, w->folder);
+	/* Root's agent has a folder that nobody else can write. */
+	char home[160];
+	snprintf(home, sizeof home, "%s%s", w->folder, geteuid() == 0 ? "-agent" : "/agent");
+	snprintf(wanted, sizeof wanted, "--config %s/agent.json --socket %s --state %s --allow-uid 1234\n", home, w->agent.path, home);
 	cr_expect_str_eq(line, wanted);
 	fclose(f);
-	char path[160];
-	snprintf(path, sizeof path, "%s/agent.json", w->folder);
+	char path[200];
+	snprintf(path, sizeof path, "%s/agent.json", home);
 	json_t *config = json_load_file(path, 0, NULL);
 	cr_assert_not_null(config);
 	json_t *backends = json_object_get(config, "backends");
@@ -232,6 +234,10 @@ Test(start, an_agent_of_its_own)
 	json_decref(config);
 	json_decref(plugins[0].options);
 	w->conf.n_plugins = 0;
+	unlink(path);
+	snprintf(path, sizeof path, "%s/agent.log", home);
+	unlink(path);
+	rmdir(home);
 	world_free(w);
 }
 
