@@ -58,7 +58,6 @@ struct scan {
 	enum field prompt_field; /* the door's own */
 	bool in_prompt;          /* media parts count here */
 	uint32_t seen;           /* a bit for each field */
-	bool include_usage_seen;
 };
 
 struct key {
@@ -443,16 +442,17 @@ static bool member_of_top(struct scan *s, const struct key *key)
 
 static bool member_of_options(struct scan *s, const struct key *key)
 {
-	static const char param[] = "stream_options.include_usage";
-	if (!str_eq(key->text, STR("include_usage")))
+	bool running = str_eq(key->text, STR("continuous_usage_stats"));
+	if (!running && !str_eq(key->text, STR("include_usage")))
 		return value(s, 2);
-	if (s->include_usage_seen)
+	const char *param = running ? "stream_options.continuous_usage_stats" : "stream_options.include_usage";
+	struct body_member *at = running ? &s->out->running_usage_at : &s->out->include_usage_at;
+	if (at->value.end)
 		return refuse(s, "duplicate_field", param, "%s occurs twice.", param);
-	s->include_usage_seen = true;
 	const char *start = s->at;
-	if (!boolean(s, param, &s->out->include_usage))
+	if (!boolean(s, param, running ? &s->out->running_usage : &s->out->include_usage))
 		return false;
-	s->out->include_usage_at = member_at(s, key, start);
+	*at = member_at(s, key, start);
 	return true;
 }
 

@@ -33,6 +33,8 @@ struct body {
 	struct body_member stream_options_at;
 	bool include_usage;            /* stream_options.include_usage is true */
 	struct body_member include_usage_at;
+	bool running_usage;            /* stream_options.continuous_usage_stats is true */
+	struct body_member running_usage_at;
 	/* Output bound: the larger of max_tokens and max_completion_tokens; -1: none given. */
 	int64_t max_output;
 	struct body_member max_tokens_at, max_completion_tokens_at;

@@ -75,19 +75,30 @@ static void edit_bound(const struct request *r, struct edit *out, unsigned *n, c
 		snprintf(insert + strlen(insert), room - strlen(insert), "\"max_tokens\":%s,", number);
 }
 
+/* A member of stream_options that must be true: in its place, or in `words` where it has none. */
+static void want(struct edit *out, unsigned *n, const char *name, bool set, const struct body_member *at, char words[96])
+{
+	size_t len = strlen(words);
+	if (!at->value.end)
+		snprintf(words + len, 96 - len, "%s\"%s\":true", len ? "," : "", name);
+	else if (!set)
+		add(out, n, at->value.start, at->value.end, "true");
+}
+
 /* Asks for the use of a stream, in the words of the engine. */
 static void edit_usage(const struct request *r, struct edit *out, unsigned *n, char *insert, size_t room)
 {
 	const struct body *b = &r->body;
+	char words[96] = "", text[100];
 	if (!b->stream || !r->engine || !r->engine->usage_option)
 		return;
-	const char *words = r->engine->usage_running ? "\"include_usage\":true,\"continuous_usage_stats\":true" : "\"include_usage\":true";
-	char text[96];
+	want(out, n, "include_usage", b->include_usage, &b->include_usage_at, words);
+	if (r->engine->usage_running)
+		want(out, n, "continuous_usage_stats", b->running_usage, &b->running_usage_at, words);
+	if (!words[0])
+		return;
 	if (!b->stream_options_at.value.end) {
 		snprintf(insert + strlen(insert), room - strlen(insert), "\"stream_options\":{%s},", words);
-	} else if (b->include_usage_at.value.end) {
-		if (!b->include_usage)
-			add(out, n, b->include_usage_at.value.start, b->include_usage_at.value.end, "true");
 	} else if (r->text.data[b->stream_options_at.value.start] == '{') {
 		uint32_t at = b->stream_options_at.value.start + 1;
 		bool empty = r->text.data[skip_space(r->text.data, at, r->text_len)] == '}';

@@ -139,6 +139,12 @@ static void take_usage(struct request *r, const struct body_usage *u)
 		r->usage.output = u->output;
 }
 
+/* Running counts are those of the choice that the event belongs to: no sum when there are several. */
+static bool counts_one_of_many(const struct request *r)
+{
+	return r->engine && r->engine->usage_running && (r->body.n > 1 || r->body.prompts > 1);
+}
+
 /* One whole event. It is in the arena, or is copied there by the caller. */
 static void take_event(struct request *r, sl_str event, struct segments *out)
 {
@@ -158,7 +164,7 @@ static void take_event(struct request *r, sl_str event, struct segments *out)
 		out->changed = true;
 		return;
 	}
-	if (e.has_usage)
+	if (e.has_usage && (e.choices_empty || !counts_one_of_many(r)))
 		take_usage(r, &e.usage);
 	if (e.error)
 		r->flags |= SL_USAGE_UPSTREAM_ERROR;
@@ -172,8 +178,9 @@ static void take_event(struct request *r, sl_str event, struct segments *out)
 	}
 	r->events++;
 	bool inside = data.ptr >= event.ptr && data.ptr < event.ptr + event.len;
-	if (e.has_usage && e.usage_at.end && inside && r->engine && r->engine->usage_running) {
-		/* Running counts that we asked for. */
+	bool asked = r->body.include_usage && r->body.running_usage;
+	if (e.has_usage && e.usage_at.end && inside && !asked && r->engine && r->engine->usage_running) {
+		/* Running counts that only we asked for. */
 		size_t from = (size_t) (data.ptr - event.ptr) + e.usage_at.start, to = (size_t) (data.ptr - event.ptr) + e.usage_at.end;
 		add_segment(out, event.ptr, from);
 		add_segment(out, event.ptr + to, event.len - to);

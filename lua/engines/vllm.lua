@@ -2,6 +2,7 @@
 -- vLLM. Options of a model:
 --   binary       program, or a list of program and first arguments; default "vllm"
 --   args         list of further arguments
+--   env          table of environment variables, such as HOME, where vLLM keeps its caches
 --   unix_socket  false: listen on TCP
 return {
   name = "vllm",
@@ -52,6 +53,8 @@ return {
     table.insert(argv, model.concurrency)
     table.insert(argv, "--enable-prompt-tokens-details")
     for _, word in ipairs(options.args or {}) do table.insert(argv, word) end
-    return argv, { VLLM_NO_USAGE_STATS = "1" }
+    local env = { VLLM_NO_USAGE_STATS = "1" }
+    for name, value in pairs(options.env or {}) do env[name] = tostring(value) end
+    return argv, env
   end,
 }

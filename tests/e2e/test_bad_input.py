@@ -6,6 +6,8 @@ import socket
 import time
 
 import pytest
+from conftest import model
+from sluice_site import Site
 
 OK = b'{"model":"m","max_tokens":3,"messages":[{"role":"user","content":"hello"}]}'
 
@@ -298,6 +300,15 @@ def test_30_a_million_keys(site):
     assert raw(site, post(site, data))[0] == 200
 
 
+@pytest.fixture(scope="module")
+def vllm(engine):
+    """The same engine, as one that has running counts."""
+    with Site("workers(1)\n" + model(engine).replace('"openai"', '"vllm"')) as s:
+        s.start()
+        s.secret = s.key()
+        yield s
+
+
 def test_37_usage_is_asked_and_kept_from_the_client(site, engine):
     status, _, data = site.chat(site.secret, stream=True, max_tokens=3)
     assert status == 200 and b'"usage"' not in data and data.rstrip().endswith(b"data: [DONE]")
@@ -306,6 +317,17 @@ def test_37_usage_is_asked_and_kept_from_the_client(site, engine):
     assert b'"usage"' in data
     status, _, data = site.chat(site.secret, stream=True, max_tokens=3, stream_options={"include_usage": False})
     assert b'"usage"' not in data
+
+
+@pytest.mark.parametrize("options", [None, {}, {"include_usage": True}, {"include_usage": None}, {"continuous_usage_stats": False},
+                                     {"continuous_usage_stats": False, "x": 1, "include_usage": False},
+                                     {"include_usage": True, "continuous_usage_stats": True}])
+def test_37_running_usage_is_asked_too(vllm, engine, options):
+    asked = {} if options is None else {"stream_options": options}
+    status, _, data = vllm.chat(vllm.secret, stream=True, max_tokens=3, **asked)
+    assert status == 200 and (b'"usage"' in data) == bool(options and options.get("include_usage"))
+    sent = json.loads(engine.requests[-1][1])["stream_options"]
+    assert sent == {**(options or {}), "include_usage": True, "continuous_usage_stats": True}
 
 
 def test_38_types(site):

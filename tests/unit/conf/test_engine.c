@@ -50,6 +50,11 @@ Test(engine, vllm)
 	command_is("engine = \"vllm\", weights = \"/w\", gpus = 2, context = 4096", "unix:/run/x.sock",
 	           "vllm serve /w --uds /run/x.sock --served-model-name m --max-model-len 4096 --tensor-parallel-size 2 "
 	           "--max-num-seqs 8 --enable-prompt-tokens-details | VLLM_NO_USAGE_STATS=1");
+	command_is("engine = \"vllm\", weights = \"/w\", gpus = 1, options = { binary = \"/v/bin/vllm\", args = { \"--block-size\", 32 }, "
+	           "env = { VLLM_NO_USAGE_STATS = 0 } }",
+	           "127.0.0.1:9000",
+	           "/v/bin/vllm serve /w --host 127.0.0.1 --port 9000 --served-model-name m --max-num-seqs 8 "
+	           "--enable-prompt-tokens-details --block-size 32 | VLLM_NO_USAGE_STATS=0");
 }
 
 Test(engine, sglang)

@@ -43,16 +43,18 @@ static bool span_is(sl_str text, struct body_span span, const char *expected)
 Test(body, everything_that_is_read)
 {
 	sl_str text = STR(" {\"model\" : \"llama-8b\", \"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\n"
-	                  "\"stream\":true, \"stream_options\": {\"x\":1,\"include_usage\" :true}, \"max_tokens\":100,"
+	                  "\"stream\":true, \"stream_options\": {\"x\":1,\"include_usage\" :true,"
+	                  "\"continuous_usage_stats\": true}, \"max_tokens\":100,"
 	                  "\"max_completion_tokens\":200,\"n\":3,\"best_of\":5,\"user\":\"bob\\u0021\",\"priority\":-5,"
 	                  "\"temperature\":0.7e-1,\"cache_salt\":\"x\"} \r\n");
 	cr_assert(scan(text, BODY_CHAT), "%s", why.message);
 	cr_expect_str_eq(body.model, "llama-8b");
 	cr_expect(span_is(text, body.model_at.key, "\"model\"") && span_is(text, body.model_at.value, "\"llama-8b\""));
 	cr_expect(body.stream && span_is(text, body.stream_at.value, "true"));
-	cr_expect(span_is(text, body.stream_options_at.value, "{\"x\":1,\"include_usage\" :true}"));
+	cr_expect(span_is(text, body.stream_options_at.value, "{\"x\":1,\"include_usage\" :true,\"continuous_usage_stats\": true}"));
 	cr_expect(body.include_usage && span_is(text, body.include_usage_at.value, "true"));
 	cr_expect(span_is(text, body.include_usage_at.key, "\"include_usage\""));
+	cr_expect(body.running_usage && span_is(text, body.running_usage_at.value, "true"));
 	cr_expect_eq(body.max_output, 200, "the larger of the two");
 	cr_expect(span_is(text, body.max_tokens_at.key, "\"max_tokens\"") && span_is(text, body.max_tokens_at.value, "100"));
 	cr_expect(span_is(text, body.max_completion_tokens_at.value, "200"));
@@ -102,6 +104,8 @@ static const struct bad bad_bodies[] = {
 	{ CHAT("\"user\":\"a\",\"user\":\"b\""), "duplicate_field", "user" },
 	{ CHAT("\"stream_options\":{\"include_usage\":true,\"include_usage\":false}"), "duplicate_field",
 	  "stream_options.include_usage" },
+	{ CHAT("\"stream_options\":{\"continuous_usage_stats\":true,\"include_usage\":true,\"continuous_usage_stats\":true}"),
+	  "duplicate_field", "stream_options.continuous_usage_stats" },
 	{ CHAT("\"stream_options\":{\"include_usage\":true,\"include\\u005fusage\":false}"), "duplicate_field",
 	  "stream_options.include_usage" },
 	/* model */
@@ -151,6 +155,7 @@ static const struct bad bad_bodies[] = {
 	{ CHAT("\"stream_options\":true"), "invalid_value", "stream_options" },
 	{ CHAT("\"stream_options\":[]"), "invalid_value", "stream_options" },
 	{ CHAT("\"stream_options\":{\"include_usage\":1}"), "invalid_value", "stream_options.include_usage" },
+	{ CHAT("\"stream_options\":{\"continuous_usage_stats\":\"yes\"}"), "invalid_value", "stream_options.continuous_usage_stats" },
 	{ CHAT("\"user\":5"), "invalid_value", "user" },
 	{ "{\"model\":\"m\"}", "missing_field", "messages" },
 	{ "{\"model\":\"m\",\"prompt\":\"x\"}", "missing_field", "messages" },
