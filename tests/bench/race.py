@@ -63,6 +63,15 @@ model "m" {{ engine = "openai", endpoints = {{ {{ url = "{url}", concurrency = 1
   price = {{ input = "0.10", cached = "0.02", output = "0.40" }} }}
 """
 
+POLICY = """
+function admit(req)
+  if req.model ~= "m" or req.tier.name ~= "bench" or req.prompt.tokens > 100000 or req.tenant.name == "nobody" then
+    return deny(403, "not_today", "Not today.")
+  end
+  return { limits = req.tier.limits, priority = req.tier.priority }
+end
+"""
+
 
 def cpu_seconds(pids):
     total = 0
@@ -130,7 +139,7 @@ class Sluice(Proxy):
 
     def start(self, engine, unix, folder):
         url = "unix:" + unix if self.unix else f"http://127.0.0.1:{engine}"
-        self.site = Site(SLUICE.format(durability=self.durability, url=url))
+        self.site = Site(SLUICE.format(durability=self.durability, url=url), policy=POLICY)
         self.site.start(prefix=("taskset", "-c", "1"))
         self.port = self.site.port
         self.process = self.site.process
