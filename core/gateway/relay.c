@@ -113,7 +113,7 @@ void relay_head(struct request *r, const struct http_head *head)
 		buf_puts(&r->hold, "connection: close\r\n");
 	buf_puts(&r->hold, r->client->http10 ? "\r\n" : "transfer-encoding: chunked\r\n\r\n");
 	send_copy(r, r->hold.data, r->hold.len);
-	buf_clear(&r->hold);
+	buf_free(&r->hold); /* streams are long, and many */
 	r->head_sent = true;
 }
 

@@ -118,31 +118,41 @@ static bool answer_health(struct client *c, const struct path *p)
 	return false;
 }
 
+struct auth_result {
+	sl_identity identity;
+	sl_error error; /* code SL_OK: identity holds */
+};
+
 /* Pending authentication ends on any thread: the message brings it to ours. */
 static void on_auth_mail(struct mail *mail)
 {
 	struct request *r = (struct request *) (void *) ((char *) mail - offsetof(struct request, auth_mail));
+	static const sl_error no_memory = { .code = SL_ENOMEM, .text = "Out of memory. Try again in a moment." };
+	struct auth_result *result = r->auth_result;
+	sl_error error = result ? result->error : no_memory;
 	worker_event(r->worker);
 	r->auth_pending = false;
-	if (r->free_later) {
+	r->auth_result = NULL;
+	if (result && error.code == SL_OK)
+		r->identity = result->identity;
+	free(result);
+	if (r->free_later)
 		request_free(r);
-		return;
-	}
-	if (r->auth_error.code == SL_OK)
-		r->identity = r->auth_identity;
-	request_authenticated(r, r->auth_error.code, &r->auth_error);
+	else
+		request_authenticated(r, error.code, &error);
 }
 
 static void on_token(void *arg, const void *result, size_t size, const sl_error *error)
 {
 	struct request *r = arg;
-	r->auth_error = (sl_error){ .code = SL_OK };
-	if (result)
-		memcpy(&r->auth_identity, result, size < sizeof r->auth_identity ? size : sizeof r->auth_identity);
-	else
-		r->auth_error = *error;
+	r->auth_result = calloc(1, sizeof *r->auth_result);
+	if (r->auth_result && result)
+		memcpy(&r->auth_result->identity, result, size < sizeof(sl_identity) ? size : sizeof(sl_identity));
+	else if (r->auth_result)
+		r->auth_result->error = *error;
 	r->auth_mail.run = on_auth_mail;
-	mailbox_post(&r->worker->mailbox, &r->auth_mail);
+	if (!mailbox_post(&r->worker->mailbox, &r->auth_mail))
+		free(r->auth_result); /* the worker has ended */
 }
 
 /* Asks the auth plugins in their order. SL_PENDING: request_authenticated comes later. */

@@ -215,8 +215,7 @@ struct request {
 	bool has_shown[2];
 	struct route_waiter waiter;
 	struct mail wake_mail, auth_mail;
-	sl_identity auth_identity;
-	sl_error auth_error;
+	struct auth_result *auth_result; /* of an authentication that came later; NULL: out of memory */
 	uint64_t started_ns, sent_ns, first_byte_ns, wait_ns;
 	uint64_t started_ms;         /* Unix time */
 	struct body_usage usage;
