@@ -25,7 +25,8 @@ static void add(struct edit *out, unsigned *n, uint32_t start, uint32_t end, con
 	struct edit e = { .start = start, .end = end };
 	str_copy(e.text, sizeof e.text, str_of(text));
 	unsigned at = *n;
-	while (at > 0 && out[at - 1].start > start) {
+	/* What is put in goes before what is cut out at the same place. */
+	while (at > 0 && (out[at - 1].start > start || (out[at - 1].start == start && start == end))) {
 		out[at] = out[at - 1];
 		at--;
 	}
