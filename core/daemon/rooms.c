@@ -155,6 +155,8 @@ static int on_reload(void *arg, struct buf *report, char config_id[16])
 static void on_drain(void *arg, bool on)
 {
 	struct daemon *d = arg;
+	if (d->stopping) /* nothing is taken any more, and the gateway may be gone */
+		return;
 	d->drained = on;
 	gateway_ready(d->gateway, !on);
 	log_info(on ? "drained: no new requests are taken" : "taking requests again");

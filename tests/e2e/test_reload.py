@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 
+import pytest
 from conftest import model
 from sluice_site import ROOT, Site
 
@@ -114,4 +116,20 @@ def test_drain_on_term(engine):
         s.process.send_signal(signal.SIGTERM)
         t.join()
         assert b"shutting_down" in got[0][2], "a late one gets words"
+        assert s.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("call", ["drain", "undrain"])
+def test_drain_call_while_it_ends(call):
+    with Site("workers(1)\n") as s:
+        s.start()
+        with socket.socket(socket.AF_UNIX) as c:
+            c.settimeout(10)
+            c.connect(s.control)
+            c.sendall(f"POST /v1/{call} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{".encode())
+            s.admin("GET", "/v1/status")  # its head was read before this answer
+            s.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            c.sendall(b"}")
+            assert b"HTTP/1.1 200" in c.recv(4096)
         assert s.process.wait(10) == 0

@@ -85,11 +85,16 @@ Test(route, nobody_overtakes_the_queue)
 	struct route_waiter first = { .wake = count_wake }, second = first;
 	cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
 	cr_assert_eq(choose(&first, &r), ROUTE_WAIT);
-	add("two", 1, ROUTE_STARTING);
+	struct route_replica *two = add("two", 1, ROUTE_STARTING);
 	cr_assert_eq(choose(&second, &r), ROUTE_WAIT, "the queue is not empty");
 	route_done(one, 1000, false);
 	cr_assert_eq(first.replica, one);
 	cr_assert_null(second.replica);
+	route_done(one, 1000, false);
+	cr_assert_eq(second.replica, one, "its turn");
+	route_done(one, 1000, false);
+	route_replica_remove(one);
+	route_replica_remove(two);
 }
 
 Test(route, bound_of_the_queue_and_none)
@@ -131,10 +136,13 @@ Test(route, failures_mark_and_marks_expire)
 	cr_assert_eq(r, good, "a marked one is passed over");
 	cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
 	cr_assert_eq(r, bad, "but better than nothing");
-	cr_assert(bad->marked_until_ms > 1000 && bad->marked_until_ms <= 1000 + 30000, "marks expire by themselves");
+	uint64_t until = atomic_load(&bad->marked_until_ms);
+	cr_assert(until > 1000 && until <= 1000 + 30000, "marks expire by themselves");
 	route_done(bad, 1000, false);
 	cr_assert_eq(atomic_load(&bad->failures), 0);
 	route_done(good, 1000, false);
+	route_replica_remove(bad);
+	route_replica_remove(good);
 }
 
 Test(route, tried_ones_are_left_out)
@@ -145,6 +153,8 @@ Test(route, tried_ones_are_left_out)
 	cr_assert_eq(r, b);
 	cr_assert_eq(route_choose(model, 1000, NULL, 0, tried, 2, false, NULL, &r), ROUTE_NONE);
 	route_done(b, 1000, false);
+	route_replica_remove(a);
+	route_replica_remove(b);
 }
 
 Test(route, removed_while_in_use)
