@@ -16,3 +16,4 @@ include tests/fault/local.mk
 include tests/fuzz/local.mk
 include tests/bench/local.mk
 include tests/e2e/local.mk
+include tests/house/local.mk

@@ -18,12 +18,13 @@
 
 #include "core/agent/files.h"
 #include "core/agent/lease.h"
-#include "core/agent/notify.h"
 #include "core/agent/supervise.h"
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
+#include "core/base/notify.h"
+#include "core/base/path.h"
 #include "core/base/str.h"
 #include "core/plugin/plugin.h"
 
@@ -119,19 +120,6 @@ static void watch_signals(struct agent *a)
 
 /* --- start --- */
 
-static int make_folders(char *path)
-{
-	/* The state folder's parents too, as the first start on a machine finds none. */
-	for (char *at = path + 1; (at = strchr(at, '/')); at++) {
-		*at = '\0';
-		int rc = files_make_folder(path, 0755);
-		*at = '/';
-		if (rc < 0)
-			return rc;
-	}
-	return files_make_folder(path, 0700);
-}
-
 /* A child that a killed agent had just forked holds its lock until it has become another program: so we ask again. */
 static bool lock_state(int fd)
 {
@@ -149,7 +137,7 @@ static int take_state(struct agent *a, const char *state, sl_error *error)
 	char path[PATH_MAX + 16];
 	if (!str_copy(a->state, sizeof a->state, str_of(state)))
 		return error_set(error, SL_EINVAL, "the state folder's path is too long");
-	int rc = make_folders(a->state);
+	int rc = path_make_folders(a->state, 0700);
 	if (rc < 0)
 		return error_set(error, SL_EIO, "cannot make the state folder %s: %s", state, strerror(-rc));
 	char *real = realpath(state, NULL);
@@ -261,9 +249,9 @@ int agent_open(struct agent *a, const struct agent_options *options, sl_error *e
 void agent_run(struct agent *a)
 {
 	log_info("ready, machine %s, state in %s, %zu backends, %zu leases", a->machine, a->state, a->n_backends, a->n_leases);
-	notify("READY=1");
+	notify_systemd("READY=1");
 	uv_run(&a->loop, UV_RUN_DEFAULT);
-	notify("STOPPING=1");
+	notify_systemd("STOPPING=1");
 }
 
 void agent_close(struct agent *a)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* files.c - small files of the agent's state folder, and base64. */
+/* files.c - small files of the agent's state folder. */
 #include "core/agent/files.h"
 
 #include <dirent.h>
@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/buf.h"
 #include "core/base/error.h"
 #include "core/base/json.h"
 #include "core/base/str.h"
@@ -145,50 +146,4 @@ void files_remove_folder(const char *path)
 		closedir(dir);
 	}
 	rmdir(path);
-}
-
-static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-void base64_put(struct buf *out, const void *data, size_t len)
-{
-	const unsigned char *in = data;
-	if (!buf_reserve(out, (len + 2) / 3 * 4))
-		return;
-	for (size_t i = 0; i < len; i += 3) {
-		size_t n = len - i < 3 ? len - i : 3;
-		unsigned long v = (unsigned long) in[i] << 16 | (n > 1 ? in[i + 1] : 0ul) << 8 | (n > 2 ? in[i + 2] : 0ul);
-		char *to = out->data + out->len;
-		to[0] = base64_digits[v >> 18 & 63];
-		to[1] = base64_digits[v >> 12 & 63];
-		to[2] = n > 1 ? base64_digits[v >> 6 & 63] : '=';
-		to[3] = n > 2 ? base64_digits[v & 63] : '=';
-		out->len += 4;
-	}
-}
-
-static int base64_value(char c)
-{
-	const char *at = c ? strchr(base64_digits, c) : NULL;
-	return at ? (int) (at - base64_digits) : -1;
-}
-
-bool base64_get(struct buf *out, sl_str text)
-{
-	if (text.len % 4)
-		return false;
-	for (size_t i = 0; i < text.len; i += 4) {
-		int pad = 0;
-		if (i + 4 == text.len)
-			pad = text.ptr[i + 3] != '=' ? 0 : text.ptr[i + 2] != '=' ? 1 : 2;
-		unsigned long v = 0;
-		for (int k = 0; k < 4; k++) {
-			int digit = k < 4 - pad ? base64_value(text.ptr[i + (size_t) k]) : 0;
-			if (digit < 0)
-				return false;
-			v = v << 6 | (unsigned long) digit;
-		}
-		char bytes[3] = { (char) (v >> 16 & 0xff), (char) (v >> 8 & 0xff), (char) (v & 0xff) };
-		buf_put(out, bytes, (size_t) (3 - pad));
-	}
-	return !out->failed;
 }

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* files.h - small files of the agent's state folder, and base64. */
+/* files.h - small files of the agent's state folder. */
 #ifndef CORE_AGENT_FILES_H
 #define CORE_AGENT_FILES_H
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <sluice/types.h>
-
-#include "core/base/buf.h"
 
 /* Writes a file of mode 0600 that is either the old or the new one after any crash, durable on return. */
 int files_write_json(const char *folder, const char *name, const json_t *value, sl_error *error);
@@ -21,10 +19,5 @@ int files_put(const char *path, const char *text);
 int files_make_folder(const char *path, unsigned mode);
 /* Removes a folder and the plain files in it. */
 void files_remove_folder(const char *path);
-
-/* Appends standard base64 with padding. */
-void base64_put(struct buf *out, const void *data, size_t len);
-/* Strict decoding. False: not base64, or memory is out. */
-bool base64_get(struct buf *out, sl_str text);
 
 #endif

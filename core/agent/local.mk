@@ -9,7 +9,6 @@ core_agent_libagent_a_SOURCES = \
 	core/agent/launch.c core/agent/launch.h core/agent/launch_plan.c \
 	core/agent/lease.c core/agent/lease.h core/agent/lease_end.c core/agent/lease_input.c core/agent/lease_state.c \
 	core/agent/logs.c core/agent/logs.h \
-	core/agent/notify.c core/agent/notify.h \
 	core/agent/ops.c \
 	core/agent/proc.c core/agent/proc.h \
 	core/agent/program.c \

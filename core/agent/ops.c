@@ -8,6 +8,7 @@
 
 #include "core/agent/files.h"
 #include "core/agent/server.h"
+#include "core/base/base64.h"
 #include "core/base/error.h"
 #include "core/base/json.h"
 #include "core/base/str.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* clock.c - what time it is. */
+/* clock.c - what time it is, and how it is written and read. */
 #include "core/base/clock.h"
 
 #include <stdio.h>
@@ -56,4 +56,70 @@ void clock_duration(uint64_t ms, char *out, size_t room)
 		snprintf(out, room, "%uh %02um", (unsigned) (s / 3600), (unsigned) (s % 3600 / 60));
 	else
 		snprintf(out, room, "%llud %02uh", (unsigned long long) (s / 86400), (unsigned) (s % 86400 / 3600));
+}
+
+/* Exactly `n` digits. */
+static bool digits(const char **at, const char *end, int n, int min, int max, int *out)
+{
+	int value = 0;
+	for (int i = 0; i < n; i++, (*at)++) {
+		if (*at == end || **at < '0' || **at > '9')
+			return false;
+		value = value * 10 + (**at - '0');
+	}
+	*out = value;
+	return value >= min && value <= max;
+}
+
+static bool literal(const char **at, const char *end, const char *any_of)
+{
+	return *at < end && **at && strchr(any_of, **at) && (*at)++;
+}
+
+/* "Z", "+01:00" or "-0530", as seconds to take away. */
+static bool zone(const char **at, const char *end, int *seconds)
+{
+	int hours, minutes;
+	*seconds = 0;
+	if (literal(at, end, "Zz"))
+		return true;
+	if (*at == end)
+		return false;
+	int sign = **at == '-' ? -1 : 1;
+	if (!literal(at, end, "+-") || !digits(at, end, 2, 0, 23, &hours))
+		return false;
+	literal(at, end, ":");
+	if (!digits(at, end, 2, 0, 59, &minutes))
+		return false;
+	*seconds = sign * (hours * 3600 + minutes * 60);
+	return true;
+}
+
+bool clock_parse(sl_str text, uint64_t *wall_ms)
+{
+	const char *at = text.ptr, *end = at + text.len;
+	struct tm tm = { 0 };
+	int offset = 0, year, month;
+	uint64_t millis = 0;
+	if (!digits(&at, end, 4, 1970, 9999, &year) || !literal(&at, end, "-") || !digits(&at, end, 2, 1, 12, &month) ||
+	    !literal(&at, end, "-") || !digits(&at, end, 2, 1, 31, &tm.tm_mday))
+		return false;
+	if (at < end) {
+		if (!literal(&at, end, "Tt ") || !digits(&at, end, 2, 0, 23, &tm.tm_hour) || !literal(&at, end, ":") ||
+		    !digits(&at, end, 2, 0, 59, &tm.tm_min) || !literal(&at, end, ":") || !digits(&at, end, 2, 0, 60, &tm.tm_sec))
+			return false;
+		if (literal(&at, end, "."))
+			for (uint64_t unit = 100; at < end && *at >= '0' && *at <= '9'; at++, unit /= 10)
+				millis += unit * (uint64_t) (*at - '0');
+		if (!zone(&at, end, &offset))
+			return false;
+	}
+	tm.tm_year = year - 1900;
+	tm.tm_mon = month - 1;
+	int day = tm.tm_mday;
+	time_t seconds = timegm(&tm);
+	if (at != end || tm.tm_mday != day || seconds < offset) /* "02-30" became a day of March */
+		return false;
+	*wall_ms = (uint64_t) (seconds - offset) * 1000 + millis;
+	return true;
 }

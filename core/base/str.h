@@ -34,6 +34,15 @@ char *str_dup(sl_str s);
 /* Unsigned decimal, digits only. False: empty, another character, or above max. */
 bool str_to_u64(sl_str s, uint64_t max, uint64_t *out);
 
+/* 0 to 15, -1 for what is no hexadecimal digit. */
+static inline int str_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* "90s", "5m", "2h30m", "1d", "250ms", a plain number is seconds. Milliseconds. */
 bool str_to_duration_ms(sl_str s, int64_t *out);
 

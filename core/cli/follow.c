@@ -8,7 +8,7 @@
 #include "core/base/error.h"
 #include "core/base/json.h"
 #include "core/base/str.h"
-#include "core/cli/base64.h"
+#include "core/base/base64.h"
 
 enum {
 	LINE_MAX_BYTES = 8 * 1024 * 1024,
@@ -49,7 +49,7 @@ static void take_log(struct follow *f, const json_t *message)
 	int64_t from = json_get_int(message, "from", -1), expected = f->offset[which], gap = 0;
 	struct buf bytes = { 0 };
 	if (!data || from < 0 || (which == FOLLOW_OUT && strcmp(source, "out") != 0) ||
-	    !base64_decode(&bytes, str_of(data))) {
+	    !base64_get(&bytes, str_of(data))) {
 		fail(f, SL_EUPSTREAM, "sluiced sent output that cannot be read");
 		buf_free(&bytes);
 		return;

@@ -10,25 +10,10 @@
 #include <time.h>
 
 #include "core/base/clock.h"
+#include "core/base/str.h"
 #include "core/cli/cli.h"
 
 enum { MONEY_DIGITS_MAX = 64 };
-
-bool format_parse_time(const char *text, int64_t *ms)
-{
-	struct tm tm = { 0 };
-	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-	int64_t part = 0;
-	if (!end)
-		return false;
-	if (*end == '.') {
-		int64_t unit = 100;
-		for (end++; *end >= '0' && *end <= '9'; end++, unit /= 10)
-			part += (*end - '0') * unit;
-	}
-	*ms = (int64_t) timegm(&tm) * 1000 + part;
-	return strcmp(end, "Z") == 0;
-}
 
 void format_time(struct buf *out, const struct format_world *world, int64_t ms)
 {
@@ -222,14 +207,14 @@ static void format_number(struct buf *out, enum format_kind kind, int64_t n)
 
 void format_value(struct buf *out, const struct format_world *world, enum format_kind kind, const json_t *value)
 {
-	int64_t ms;
+	uint64_t ms;
 	bool number = kind != AS_TEXT && kind != AS_STATE && kind != AS_MONEY && kind != AS_TIME;
 	if (!value || json_is_null(value))
 		buf_puts(out, "-");
 	else if (kind == AS_MONEY && json_is_string(value))
 		format_money(out, json_string_value(value));
-	else if (kind == AS_TIME && json_is_string(value) && format_parse_time(json_string_value(value), &ms))
-		format_time(out, world, ms);
+	else if (kind == AS_TIME && json_is_string(value) && clock_parse(str_of(json_string_value(value)), &ms))
+		format_time(out, world, (int64_t) ms);
 	else if (number && json_is_number(value) && json_number_value(value) < 0)
 		buf_puts(out, "-");
 	else if (kind == AS_SECONDS && json_is_number(value))

@@ -40,8 +40,6 @@ void format_raw(struct buf *out, const json_t *value);
  * not: "<0.000001". Text that is no decimal stays as it is. */
 void format_money(struct buf *out, const char *decimal);
 bool format_money_is_zero(const char *decimal);
-/* RFC 3339 with a Z to Unix milliseconds. */
-bool format_parse_time(const char *text, int64_t *ms);
 void format_time(struct buf *out, const struct format_world *world, int64_t ms);
 /* Thousands with commas. */
 void format_count(struct buf *out, int64_t value);

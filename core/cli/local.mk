@@ -2,7 +2,6 @@
 # Everything but main.c is a library, so that unit tests can link it.
 noinst_LIBRARIES += core/cli/libcli.a
 core_cli_libcli_a_SOURCES = \
-	core/cli/base64.c core/cli/base64.h \
 	core/cli/call.c \
 	core/cli/change.c \
 	core/cli/cli.h \

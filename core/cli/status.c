@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/clock.h"
 #include "core/base/json.h"
+#include "core/base/str.h"
 #include "core/cli/output.h"
 
 static void put_word(struct cli *cli, const char *word, int color)
@@ -19,7 +21,7 @@ static void put_head(struct cli *cli, const json_t *s, const struct format_world
 {
 	bool ready = json_get_bool(s, "ready", false);
 	const json_t *door = json_object_get(s, "door");
-	int64_t at;
+	uint64_t at;
 	buf_puts(&cli->out, "sluice ");
 	cli_put_clean(&cli->out, json_get_str(s, "version", "?"));
 	buf_puts(&cli->out, "   up ");
@@ -28,9 +30,9 @@ static void put_head(struct cli *cli, const json_t *s, const struct format_world
 	format_value(&cli->out, world, AS_TEXT, door);
 	buf_puts(&cli->out, "   config ");
 	cli_put_clean(&cli->out, json_get_str(s, "config", "-"));
-	if (format_parse_time(json_get_str(s, "config_at", ""), &at) && (int64_t) world->now_ms >= at) {
+	if (clock_parse(str_of(json_get_str(s, "config_at", "")), &at) && world->now_ms >= at) {
 		buf_puts(&cli->out, " (");
-		format_seconds(&cli->out, (double) (((int64_t) world->now_ms - at) / 1000));
+		format_seconds(&cli->out, (double) ((world->now_ms - at) / 1000));
 		buf_puts(&cli->out, " ago)");
 	}
 	buf_puts(&cli->out, "   ");

@@ -127,7 +127,6 @@ bool call_query(const struct call *call, const char *name, char *out, size_t roo
 bool call_query_int(struct call *call, const char *name, int64_t min, int64_t max, int64_t fallback, int64_t *out);
 /* RFC 3339 or a date, as Unix ms; absent: 0. False: answered with 400. */
 bool call_query_time(struct call *call, const char *name, uint64_t *out);
-bool control_parse_time(sl_str text, uint64_t *wall_ms);
 /* Decodes %XX in one piece of a URL; '+' is a space where `plus`. False: bad encoding, NUL, or no room. */
 bool control_decode(sl_str text, bool plus, char *out, size_t room, size_t *len);
 /* The body as an object, whose members are all among `fields` (NULL-terminated). An empty body is an empty object.

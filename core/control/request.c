@@ -2,20 +2,12 @@
 /* request.c - what came: query parameters, times, the members of a body. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/json.h"
 #include "core/base/str.h"
 #include "core/control/inner.h"
-
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 bool control_decode(sl_str text, bool plus, char *out, size_t room, size_t *len)
 {
@@ -23,8 +15,8 @@ bool control_decode(sl_str text, bool plus, char *out, size_t room, size_t *len)
 	for (size_t i = 0; i < text.len; i++) {
 		int c = (unsigned char) text.ptr[i];
 		if (c == '%') {
-			int high = i + 2 < text.len ? hex(text.ptr[i + 1]) : -1;
-			int low = high >= 0 ? hex(text.ptr[i + 2]) : -1;
+			int high = i + 2 < text.len ? str_hex_digit(text.ptr[i + 1]) : -1;
+			int low = high >= 0 ? str_hex_digit(text.ptr[i + 2]) : -1;
 			if (low < 0)
 				return false;
 			c = high * 16 + low;
@@ -83,77 +75,11 @@ bool call_query_int(struct call *call, const char *name, int64_t min, int64_t ma
 	return false;
 }
 
-/* Exactly `n` digits. */
-static bool digits(const char **at, const char *end, int n, int min, int max, int *out)
-{
-	int value = 0;
-	for (int i = 0; i < n; i++, (*at)++) {
-		if (*at == end || **at < '0' || **at > '9')
-			return false;
-		value = value * 10 + (**at - '0');
-	}
-	*out = value;
-	return value >= min && value <= max;
-}
-
-static bool literal(const char **at, const char *end, const char *any_of)
-{
-	return *at < end && **at && strchr(any_of, **at) && (*at)++;
-}
-
-/* "Z", "+01:00" or "-0530", as seconds to take away. */
-static bool zone(const char **at, const char *end, int *seconds)
-{
-	int hours, minutes;
-	*seconds = 0;
-	if (literal(at, end, "Zz"))
-		return true;
-	if (*at == end)
-		return false;
-	int sign = **at == '-' ? -1 : 1;
-	if (!literal(at, end, "+-") || !digits(at, end, 2, 0, 23, &hours))
-		return false;
-	literal(at, end, ":");
-	if (!digits(at, end, 2, 0, 59, &minutes))
-		return false;
-	*seconds = sign * (hours * 3600 + minutes * 60);
-	return true;
-}
-
-bool control_parse_time(sl_str text, uint64_t *wall_ms)
-{
-	const char *at = text.ptr, *end = at + text.len;
-	struct tm tm = { 0 };
-	int offset = 0, year, month;
-	uint64_t millis = 0;
-	if (!digits(&at, end, 4, 1970, 9999, &year) || !literal(&at, end, "-") || !digits(&at, end, 2, 1, 12, &month) ||
-	    !literal(&at, end, "-") || !digits(&at, end, 2, 1, 31, &tm.tm_mday))
-		return false;
-	if (at < end) {
-		if (!literal(&at, end, "Tt ") || !digits(&at, end, 2, 0, 23, &tm.tm_hour) || !literal(&at, end, ":") ||
-		    !digits(&at, end, 2, 0, 59, &tm.tm_min) || !literal(&at, end, ":") || !digits(&at, end, 2, 0, 60, &tm.tm_sec))
-			return false;
-		if (literal(&at, end, "."))
-			for (uint64_t unit = 100; at < end && *at >= '0' && *at <= '9'; at++, unit /= 10)
-				millis += unit * (uint64_t) (*at - '0');
-		if (!zone(&at, end, &offset))
-			return false;
-	}
-	tm.tm_year = year - 1900;
-	tm.tm_mon = month - 1;
-	int day = tm.tm_mday;
-	time_t seconds = timegm(&tm);
-	if (at != end || tm.tm_mday != day || seconds < offset) /* "02-30" became a day of March */
-		return false;
-	*wall_ms = (uint64_t) (seconds - offset) * 1000 + millis;
-	return true;
-}
-
 bool call_query_time(struct call *call, const char *name, uint64_t *out)
 {
 	char text[64];
 	*out = 0;
-	if (!call_query(call, name, text, sizeof text) || control_parse_time(str_of(text), out))
+	if (!call_query(call, name, text, sizeof text) || clock_parse(str_of(text), out))
 		return true;
 	call_fail(call, 400, "invalid_time", name, NULL, "%s must be a time such as 2026-11-24 or 2026-11-24T14:05:00Z", name);
 	return false;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/base64.h"
 #include "core/base/buf.h"
 #include "core/base/json.h"
 #include "core/base/str.h"
@@ -86,19 +87,6 @@ static void send_json(struct stream *stream, json_t *value)
 	free(line);
 }
 
-static void put_base64(struct buf *out, sl_str data)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const unsigned char *p = (const unsigned char *) data.ptr;
-	for (size_t i = 0; i < data.len; i += 3) {
-		size_t left = data.len - i;
-		unsigned bits = (unsigned) p[i] << 16 | (left > 1 ? (unsigned) p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
-		char four[4] = { digits[bits >> 18], digits[bits >> 12 & 63], left > 1 ? digits[bits >> 6 & 63] : '=',
-		                 left > 2 ? digits[bits & 63] : '=' };
-		buf_put(out, four, 4);
-	}
-}
-
 static void send_log(struct stream *stream, const struct pool_event *event)
 {
 	struct buf line = { 0 };
@@ -106,7 +94,7 @@ static void send_log(struct stream *stream, const struct pool_event *event)
 		size_t len = event->data.len - at < PIECE_MAX ? event->data.len - at : PIECE_MAX;
 		buf_clear(&line);
 		buf_printf(&line, "{\"log\":\"%s\",\"from\":%llu,\"data\":\"", event->log, (unsigned long long) (event->from + at));
-		put_base64(&line, (sl_str){ event->data.ptr + at, len });
+		base64_put(&line, event->data.ptr + at, len);
 		buf_puts(&line, "\"}\n");
 		if (!line.failed)
 			send_line(stream, buf_str(&line));

@@ -91,7 +91,4 @@ void rooms_free_gateway(struct daemon *d);
 /* reload.c: SL_OK, or findings in *report and all stays as it was. */
 int daemon_reload(struct daemon *d, struct buf *report);
 
-/* notify.c: systemd's socket, where there is one. */
-void notify_systemd(const char *text);
-
 #endif

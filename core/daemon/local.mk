@@ -3,7 +3,6 @@ sbin_PROGRAMS += sluiced
 sluiced_SOURCES = \
 	core/daemon/daemon.h \
 	core/daemon/main.c \
-	core/daemon/notify.c \
 	core/daemon/options.c \
 	core/daemon/plugins.c \
 	core/daemon/privileges.c \

@@ -9,6 +9,7 @@
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/base/notify.h"
 #include "core/daemon/daemon.h"
 
 enum { WATCHDOG_MS = 10000, CONTROL_GRACE_MS = 1000 };

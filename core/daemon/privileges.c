@@ -11,24 +11,17 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/base/path.h"
 #include "core/base/str.h"
 #include "core/daemon/daemon.h"
 
 /* Makes a folder and those above it. */
 static int make_folder(const char *path, mode_t mode, uid_t uid, gid_t gid, sl_error *error)
 {
-	char part[4096];
-	if (!str_copy(part, sizeof part, str_of(path)))
-		return error_set(error, SL_EINVAL, "the path %.100s... is too long", path);
-	for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		mkdir(part, 0755);
-		*slash = '/';
-	}
-	bool made = mkdir(part, mode) == 0;
-	if (!made && errno != EEXIST)
-		return error_set(error, SL_EIO, "cannot make the folder %s: %s", path, strerror(errno));
-	if (made && geteuid() == 0 && chown(part, uid, gid) != 0)
+	int made = path_make_folders(path, mode);
+	if (made < 0)
+		return error_set(error, SL_EIO, "cannot make the folder %s: %s", path, strerror(-made));
+	if (made && geteuid() == 0 && chown(path, uid, gid) != 0)
 		return error_set(error, SL_EIO, "cannot give the folder %s to the service's user: %s", path, strerror(errno));
 	return SL_OK;
 }

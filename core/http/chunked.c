@@ -2,6 +2,7 @@
 /* chunked.c - the decoder of chunked bodies. */
 #include <string.h>
 
+#include "core/base/str.h"
 #include "core/http/parse.h"
 
 /* state: where we are in its low byte, the digits of the size so far above it. */
@@ -30,14 +31,6 @@ static enum http_parse refuse(struct http_chunked *c, struct http_reject *why, i
 	return HTTP_REJECTED;
 }
 
-static int hex_value(unsigned char ch)
-{
-	if (ch >= '0' && ch <= '9')
-		return ch - '0';
-	ch |= 0x20;
-	return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
-
 static bool is_control(unsigned char ch)
 {
 	return (ch < 0x20 && ch != '\t') || ch == 0x7f;
@@ -53,7 +46,7 @@ static bool is_token(unsigned char ch)
 static bool size_byte(struct http_chunked *c, unsigned char ch)
 {
 	uint32_t where = c->state & 0xff, digits = c->state / DIGIT;
-	int value = hex_value(ch);
+	int value = str_hex_digit((char) ch);
 	if (where == SIZE_LF) {
 		c->state = c->left ? DATA : TRAILER;
 		return ch == '\n';

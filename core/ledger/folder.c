@@ -14,34 +14,18 @@
 #include <unistd.h>
 
 #include "core/base/error.h"
+#include "core/base/path.h"
 #include "core/base/str.h"
 
 static const char spare_name[] = "journal-spare";
 static const char unfinished_name[] = "journal-spare.new";
 
-/* The folder and those above it. */
-static int make_folders(const char *path, sl_error *error)
-{
-	char *copy = str_dup(str_of(path));
-	if (!copy)
-		return error_set(error, SL_ENOMEM, "out of memory");
-	for (char *p = strchr(copy + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		mkdir(copy, 0755); /* what fails here fails below too, with its reason */
-		*p = '/';
-	}
-	free(copy);
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return error_set(error, SL_EIO, "cannot make the journal's folder %s: %s", path, strerror(errno));
-	return SL_OK;
-}
-
 int folder_open(struct folder *f, const char *path, sl_error *error)
 {
 	f->fd = f->lock_fd = -1;
-	int code = make_folders(path, error);
-	if (code != SL_OK)
-		return code;
+	int rc = path_make_folders(path, 0700);
+	if (rc < 0)
+		return error_set(error, SL_EIO, "cannot make the journal's folder %s: %s", path, strerror(-rc));
 	f->path = str_dup(str_of(path));
 	f->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (!f->path || f->fd < 0)

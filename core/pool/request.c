@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* request.c - what others ask of the pool: new leases, their end, signals, input, devices to be left alone. */
-#include <openssl/evp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/base64.h"
 #include "core/base/error.h"
 #include "core/base/json.h"
 #include "core/base/log.h"
@@ -248,22 +248,20 @@ int pool_stdin(struct pool *pool, uint64_t number, sl_str data, bool eof, void (
 	if (data.len > POOL_PIECE)
 		return error_set(error, SL_EINVAL, "%zu bytes at once are too many: at most %d", data.len, POOL_PIECE);
 	struct stdin_request *request = malloc(sizeof *request);
-	char *text = malloc(4 * (data.len / 3 + 1) + 1);
+	struct buf text = { 0 };
+	base64_put(&text, data.ptr, data.len);
 	int code = SL_ENOMEM;
-	if (request && text) {
+	if (request && !text.failed) {
 		*request = (struct stdin_request){ done, arg };
-		text[0] = '\0';
-		if (data.len)
-			EVP_EncodeBlock((unsigned char *) text, (const unsigned char *) data.ptr, (int) data.len);
 		lease_id(number, id);
-		code = agent_call(&pool->agent, "stdin", json_pack("{s:s, s:s, s:b}", "lease", id, "data", text, "eof", eof),
-		                  on_stdin, (uint64_t) (uintptr_t) request, error);
+		code = agent_call(&pool->agent, "stdin", json_pack("{s:s, s:s%, s:b}", "lease", id, "data", text.len ? text.data : "",
+		                  text.len, "eof", eof), on_stdin, (uint64_t) (uintptr_t) request, error);
 	} else {
 		error_set(error, code, "out of memory");
 	}
 	if (code != SL_OK)
 		free(request);
-	free(text);
+	buf_free(&text);
 	return code;
 }
 

@@ -4,11 +4,11 @@
  * Each watcher has a place in each stream. What the agent sends of its own accord (one `follow` a lease, from now) is
  * handed to those who are at that very place; who is behind asks for pieces until it has caught up. So a watcher that
  * starts at 0 misses nothing, and many watchers cost one `follow`. */
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/base64.h"
 #include "core/base/error.h"
 #include "core/base/json.h"
 #include "core/base/str.h"
@@ -78,19 +78,14 @@ static void check_end(struct pool_watch *w)
 /* Decoded bytes, to be freed; NULL with *len 0 when there are none or they are not base64. */
 static char *decode(const json_t *message, size_t *len)
 {
-	const char *text = json_get_str(message, "data", "");
-	size_t n = strlen(text);
+	struct buf bytes = { .max = FRAME_MAX };
 	*len = 0;
-	if (n == 0 || n % 4 || n > FRAME_MAX)
-		return NULL;
-	unsigned char *data = malloc(n / 4 * 3 + 1);
-	int got = data ? EVP_DecodeBlock(data, (const unsigned char *) text, (int) n) : -1;
-	if (got < 0) {
-		free(data);
+	if (!base64_get(&bytes, str_of(json_get_str(message, "data", "")))) {
+		buf_free(&bytes);
 		return NULL;
 	}
-	*len = (size_t) got - (text[n - 1] == '=') - (text[n - 2] == '=');
-	return (char *) data;
+	*len = bytes.len;
+	return bytes.data;
 }
 
 static void hand_over(struct pool_watch *w, int stream, uint64_t from, const char *data, size_t len)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_agent.c - the agent's parts that need no agent: files, base64, logs, processes, trees, names. */
+/* test_agent.c - the agent's parts that need no agent: files, logs, processes, trees, names. */
 #include "config.h"
 
 #include <criterion/criterion.h>
@@ -31,32 +31,6 @@ static void make_folder(void)
 static void drop_folder(void)
 {
 	files_remove_folder(folder);
-}
-
-Test(base64, there_and_back)
-{
-	static const char *const pairs[][2] = {
-		{ "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "\xff\xfe\xfd", "//79" },
-	};
-	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-		struct buf text = { 0 }, back = { 0 };
-		base64_put(&text, pairs[i][0], strlen(pairs[i][0]));
-		cr_expect(str_eq(buf_str(&text), str_of(pairs[i][1])), "%s: got %.*s", pairs[i][1], (int) text.len, text.data);
-		cr_expect(base64_get(&back, str_of(pairs[i][1])), "%s is base64", pairs[i][1]);
-		cr_expect(str_eq(buf_str(&back), str_of(pairs[i][0])), "%s comes back", pairs[i][1]);
-		buf_free(&text);
-		buf_free(&back);
-	}
-}
-
-Test(base64, refuses)
-{
-	static const char *const bad[] = { "Z", "Zg", "Zg=", "Z===", "====", "Zg==Zg==", "Zm9v\n", "Zm 9", "Zm-_", "Zm9\xff" };
-	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		struct buf out = { 0 };
-		cr_expect(!base64_get(&out, str_of(bad[i])), "\"%s\" is not base64", bad[i]);
-		buf_free(&out);
-	}
 }
 
 Test(files, json, .init = make_folder, .fini = drop_folder)

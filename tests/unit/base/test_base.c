@@ -1,14 +1,104 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/arena.h"
+#include "core/base/base64.h"
 #include "core/base/buf.h"
+#include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/hash.h"
 #include "core/base/json.h"
 #include "core/base/metrics.h"
+#include "core/base/path.h"
 #include "core/base/str.h"
+
+Test(base64, there_and_back)
+{
+	static const char *const pairs[][2] = {
+		{ "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "\xff\xfe\xfd", "//79" },
+		{ "\xfb\xff\xbf", "+/+/" },
+	};
+	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+		struct buf text = { 0 }, back = { 0 };
+		base64_put(&text, pairs[i][0], strlen(pairs[i][0]));
+		cr_expect(str_eq(buf_str(&text), str_of(pairs[i][1])), "%s: got %.*s", pairs[i][1], (int) text.len, text.data);
+		cr_expect(base64_get(&back, str_of(pairs[i][1])), "%s is base64", pairs[i][1]);
+		cr_expect(str_eq(buf_str(&back), str_of(pairs[i][0])), "%s comes back", pairs[i][1]);
+		buf_free(&text);
+		buf_free(&back);
+	}
+}
+
+Test(base64, refuses)
+{
+	static const char *const bad[] = { "Z", "Zg", "Zg=", "Z===", "====", "Zg==Zg==", "Zm9v\n", "Zm 9", "Zm-_", "Zm9\xff",
+		"Y===", "=QQQ", "\xff\xff\xff\xff" };
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		struct buf out = { 0 };
+		cr_expect(!base64_get(&out, str_of(bad[i])), "\"%s\" is not base64", bad[i]);
+		buf_free(&out);
+	}
+}
+
+Test(path, folders)
+{
+	char top[] = "/tmp/sluice-test-base.XXXXXX", path[128], file[128];
+	struct stat st;
+	cr_assert_not_null(mkdtemp(top));
+	snprintf(path, sizeof path, "%s/a/b/c", top);
+	cr_expect_eq(path_make_folders(path, 0700), 1, "three levels at once");
+	cr_expect(stat(path, &st) == 0 && (st.st_mode & 0777) == 0700, "the last has the mode");
+	cr_expect_eq(path_make_folders(path, 0755), 0, "it is there");
+	cr_expect(stat(path, &st) == 0 && (st.st_mode & 0777) == 0700, "and stays as it is");
+	cr_expect_eq(path_make_folders("", 0700), -ENOENT);
+	snprintf(file, sizeof file, "%s/file", top);
+	FILE *f = fopen(file, "w");
+	cr_assert_not_null(f);
+	fclose(f);
+	cr_expect_eq(path_make_folders(file, 0700), -ENOTDIR, "a file is no folder");
+	strcat(file, "/below");
+	cr_expect_eq(path_make_folders(file, 0700), -ENOTDIR, "nor is there one below it");
+	*strrchr(file, '/') = '\0';
+	unlink(file);
+	while (strcmp(path, top) != 0) {
+		cr_expect_eq(rmdir(path), 0, "%s", path);
+		*strrchr(path, '/') = '\0';
+	}
+	rmdir(top);
+}
+
+Test(clock, times_are_read)
+{
+	static const struct {
+		const char *text;
+		uint64_t wall_ms;
+	} good[] = {
+		{ "1970-01-01", 0 },
+		{ "2026-11-24", UINT64_C(1795478400000) },
+		{ "2026-11-24T00:00:00Z", UINT64_C(1795478400000) },
+		{ "2026-11-24T01:30:00+01:30", UINT64_C(1795478400000) },
+		{ "2026-11-23T19:00:00-0500", UINT64_C(1795478400000) },
+		{ "2026-11-24T00:00:00.25Z", UINT64_C(1795478400250) },
+		{ "2026-11-24t00:00:00.123456z", UINT64_C(1795478400123) },
+		{ "2024-02-29", UINT64_C(1709164800000) },
+	};
+	static const char *const bad[] = { "", "yesterday", "2026", "2026-11", "2026-13-01", "2026-02-30", "2025-02-29", "2026-1-1",
+		                           "2026-11-24T", "2026-11-24T10:00", "2026-11-24T10:00:00", "2026-11-24T25:00:00Z",
+		                           "2026-11-24 ", "2026-11-24T10:00:00Zx", "2026-11-24T10:00:00+1:00", "1970-01-01T00:00:00+01:00",
+		                           "99999-01-01", "-026-11-24", "2026-11-24T10:00:00+24:00" };
+	uint64_t out;
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+		cr_expect(clock_parse(str_of(good[i].text), &out), "%s", good[i].text);
+		cr_expect_eq(out, good[i].wall_ms, "%s: %llu", good[i].text, (unsigned long long) out);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		cr_expect_not(clock_parse(str_of(bad[i]), &out), "'%s' was taken", bad[i]);
+}
 
 Test(str, durations)
 {

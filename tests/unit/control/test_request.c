@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_request.c - times, encoded text and names as they come in URLs and bodies. */
+/* test_request.c - encoded text and names as they come in URLs and bodies. */
 #include <criterion/criterion.h>
 
 #include "core/base/str.h"
@@ -14,34 +14,6 @@ void call_fail(struct call *call, int status, const char *code, const char *para
 	(void) cure;
 	(void) format;
 	cr_assert_fail("answered with %d", status);
-}
-
-Test(request, times)
-{
-	static const struct {
-		const char *text;
-		uint64_t wall_ms;
-	} good[] = {
-		{ "1970-01-01", 0 },
-		{ "2026-11-24", UINT64_C(1795478400000) },
-		{ "2026-11-24T00:00:00Z", UINT64_C(1795478400000) },
-		{ "2026-11-24T01:30:00+01:30", UINT64_C(1795478400000) },
-		{ "2026-11-23T19:00:00-0500", UINT64_C(1795478400000) },
-		{ "2026-11-24T00:00:00.25Z", UINT64_C(1795478400250) },
-		{ "2026-11-24t00:00:00.123456z", UINT64_C(1795478400123) },
-		{ "2024-02-29", UINT64_C(1709164800000) },
-	};
-	static const char *const bad[] = { "", "yesterday", "2026", "2026-11", "2026-13-01", "2026-02-30", "2025-02-29", "2026-1-1",
-		                           "2026-11-24T", "2026-11-24T10:00", "2026-11-24T10:00:00", "2026-11-24T25:00:00Z",
-		                           "2026-11-24 ", "2026-11-24T10:00:00Zx", "2026-11-24T10:00:00+1:00", "1970-01-01T00:00:00+01:00",
-		                           "99999-01-01", "-026-11-24", "2026-11-24T10:00:00+24:00" };
-	uint64_t out;
-	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-		cr_expect(control_parse_time(str_of(good[i].text), &out), "%s", good[i].text);
-		cr_expect_eq(out, good[i].wall_ms, "%s: %llu", good[i].text, (unsigned long long) out);
-	}
-	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-		cr_expect_not(control_parse_time(str_of(bad[i]), &out), "'%s' was taken", bad[i]);
 }
 
 Test(request, decoding)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* notify.c - tells the service manager how we are: one datagram, as in sd_notify(3). */
-#include "core/agent/notify.h"
+/* notify.c - tells systemd how we are: one datagram. */
+#include "core/base/notify.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-void notify(const char *state)
+void notify_systemd(const char *state)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
