@@ -111,12 +111,16 @@ def site(tmp_path_factory, events):
         s.configure(CONFIG.format(weights=weights, venv=VENV, home=home, block=BLOCK, events=json.dumps(announce)))
         s.start()
         s.secret = s.key()
-        s.rows_seen = 0
         yield s
         # An engine's children do not show whose they are: sluice ends them, before the site goes.
         if s.process.poll() is None:
             s.admin("POST", "/v1/models/tiny/stop")
             wait_for(lambda: not leased(s), "free devices", 60)
+
+
+@pytest.fixture(autouse=True)
+def count_rows(site):
+    site.rows_seen = len(site.usage_rows())
 
 
 def leased(site):
