@@ -132,8 +132,9 @@ def write_hf(folder, width, layers, context, size):
     for name, content in files.items():
         with open(os.path.join(folder, name), "w") as f:
             json.dump(content, f, indent=1)
-    save_file({hf_name(name): tensor for name, tensor in tensors(width, layers, size)},
-              os.path.join(folder, "model.safetensors"), {"format": "pt"})
+    weights = os.path.join(folder, "model.safetensors")
+    save_file({hf_name(name): tensor for name, tensor in tensors(width, layers, size)}, weights, {"format": "pt"})
+    os.chmod(weights, 0o644)  # it is written for its owner alone, and engines run as another user
 
 
 if __name__ == "__main__":
