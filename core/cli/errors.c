@@ -200,7 +200,7 @@ int cli_confirm(struct cli *cli, const char *format, ...)
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
 	if (!isatty(STDIN_FILENO) || !cli->tty_err)
-		return cli_fail(cli, CLI_USAGE, "the same with --yes", "%s and there is no terminal to ask at", text);
+		return cli_fail(cli, CLI_USAGE, "the same with --yes", "%s; that wants a yes, and there is no terminal to ask at", text);
 	struct buf line = { 0 };
 	cli_put_clean(&line, text);
 	buf_puts(&line, ". Go on? [y/N] ");

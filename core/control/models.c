@@ -7,14 +7,26 @@
 #include "core/base/str.h"
 #include "core/control/inner.h"
 
-void control_models(struct call *call)
+static json_t *without(json_t *list, const char *field)
 {
-	call_json(call, 200, fleet_models(call->control->fleet));
+	json_t *one;
+	size_t i;
+	json_array_foreach(list, i, one)
+		json_object_set_new(one, field, json_null());
+	return list;
 }
 
+void control_models(struct call *call)
+{
+	json_t *models = fleet_models(call->control->fleet);
+	call_json(call, 200, call_is_operator(call) ? models : without(models, "why"));
+}
+
+/* What an engine wrote last may hold a caller's words, and its address needs no key: both are for operators. */
 void control_replicas(struct call *call)
 {
-	call_json(call, 200, fleet_replicas(call->control->fleet));
+	json_t *replicas = fleet_replicas(call->control->fleet);
+	call_json(call, 200, call_is_operator(call) ? replicas : without(without(replicas, "address"), "why"));
 }
 
 static void change(struct call *call, int (*act)(struct fleet *, const char *, sl_error *))

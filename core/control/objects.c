@@ -231,6 +231,10 @@ void control_key_new(struct call *call)
 		return;
 	if (!tenant[0])
 		tenant = call->who.tenant;
+	if (!tenant[0]) {
+		call_fail(call, 400, "missing_tenant", "tenant", "sluicectl tenants", "name the tenant that pays: you belong to none");
+		return;
+	}
 	if (!identity_has_tenant(call->control->identity, str_of(tenant))) {
 		call_fail(call, 400, "unknown_tenant", "tenant", "sluicectl tenants", "there is no tenant '%.80s'", tenant);
 		return;
