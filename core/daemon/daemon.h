@@ -26,7 +26,7 @@ enum { DAEMON_OK = 0, DAEMON_FAILED = 1, DAEMON_USAGE = 2, DAEMON_CONFIG = 78 /*
 
 struct daemon_options {
 	const char *file;  /* configuration, NULL: the default path where it exists, else safe defaults */
-	const char *user;  /* to serve as when started as root, NULL: "sluice", else "nobody" */
+	const char *user;  /* to serve as when started as root, NULL: "sluice", else "daemon" */
 	bool check;
 };
 
@@ -54,6 +54,8 @@ struct daemon {
 	struct plugin_services services;
 	uint64_t started_ms, configured_ms; /* Unix time */
 	bool ready, drained, stopping, was_root;
+	uid_t engine_uid;             /* engines run as */
+	gid_t engine_gid;
 	uv_thread_t stopper;
 	struct mail stopped_mail;
 	/* The ledger's thread says what is durable; one message at a time is on its way to the main loop. */

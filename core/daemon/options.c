@@ -16,7 +16,7 @@ static const char usage[] =
 	"                     defaults on loopback\n"
 	"      --check        say what is wrong with the configuration, its plugins and its policy, and stop:\n"
 	"                     exit status 0, or 78\n"
-	"      --user NAME    started as root: serve as this user (sluice, else nobody)\n"
+	"      --user NAME    started as root: serve as this user (sluice, else daemon)\n"
 	"      --version\n"
 	"  -h, --help\n"
 	"\n"

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -37,16 +38,27 @@ static int make_parent(const char *file, uid_t uid, gid_t gid, sl_error *error)
 	return make_folder(folder, 0755, uid, gid, error);
 }
 
-static int find_user(const struct daemon *d, uid_t *uid, gid_t *gid, const char **name, sl_error *error)
+/* The user to serve as. Engines get another one: whoever has ours may write the ledger, administer, and have the agent
+ * start anything. */
+static int find_user(struct daemon *d, uid_t *uid, gid_t *gid, const char **name, sl_error *error)
 {
 	const char *wanted = d->options.user;
-	const struct passwd *user = getpwnam(wanted ? wanted : "sluice");
-	if (!user && wanted)
-		return error_set(error, SL_EINVAL, "--user %s: there is no such user", wanted);
+	const struct passwd *user = getpwnam("sluice-engine");
 	if (!user)
 		user = getpwnam("nobody");
 	if (!user)
-		return error_set(error, SL_EINVAL, "started as root, but there is neither a user sluice nor nobody; try: --user NAME");
+		return error_set(error, SL_EINVAL, "started as root, but there is neither a user sluice-engine nor nobody for engines");
+	d->engine_uid = user->pw_uid;
+	d->engine_gid = user->pw_gid;
+	user = getpwnam(wanted ? wanted : "sluice");
+	if (!user && wanted)
+		return error_set(error, SL_EINVAL, "--user %s: there is no such user", wanted);
+	if (!user)
+		user = getpwnam("daemon");
+	if (!user)
+		return error_set(error, SL_EINVAL, "started as root, but there is neither a user sluice nor daemon; try: --user NAME");
+	if (user->pw_uid == d->engine_uid)
+		return error_set(error, SL_EINVAL, "engines run as uid %u, so sluiced must not; try: --user NAME", (unsigned) user->pw_uid);
 	*uid = user->pw_uid;
 	*gid = user->pw_gid;
 	*name = user->pw_name;
@@ -59,6 +71,8 @@ int privileges_drop(struct daemon *d, sl_error *error)
 	gid_t gid = getegid();
 	const char *name = NULL;
 	d->was_root = uid == 0;
+	d->engine_uid = uid;
+	d->engine_gid = gid;
 	int code = uid == 0 ? find_user(d, &uid, &gid, &name, error) : SL_OK;
 	if (code == SL_OK)
 		code = make_folder(d->conf->state, 0750, uid, gid, error);
@@ -75,7 +89,8 @@ int privileges_drop(struct daemon *d, sl_error *error)
 			return error_set(error, SL_EINVAL, "sluiced does not serve as root; try: --user NAME");
 		if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0 || setuid(0) == 0)
 			return error_set(error, SL_EINTERNAL, "cannot become the user %s: %s", name, strerror(errno));
-		log_info("serving as user %s", name);
+		setenv("SLUICE_STARTED_AS_ROOT", "1", 1); /* for plugins: our uid is no person's */
+		log_info("serving as user %s, engines run as uid %u", name, (unsigned) d->engine_uid);
 	}
 	/* Keys are in memory: no core dumps, no other process of this user reads it. */
 	prctl(PR_SET_DUMPABLE, 0);

@@ -293,7 +293,7 @@ static int make_folder(struct fleet *fleet, const char *folder, sl_error *error)
 {
 	if (mkdir(folder, 0700) != 0 && errno != EEXIST)
 		return error_set(error, SL_EIO, "cannot make the folder of engines' sockets %s: %s", folder, strerror(errno));
-	if (fleet->uid != geteuid() && chown(folder, fleet->uid, fleet->gid) != 0)
+	if (!fleet->tcp_only && fleet->uid != geteuid() && chown(folder, fleet->uid, fleet->gid) != 0)
 		log_warn("cannot give %s to uid %u: %s; engines may fail to listen there", folder, fleet->uid, strerror(errno));
 	fleet->folder = realpath(folder, NULL);
 	return fleet->folder ? SL_OK : error_set(error, SL_EIO, "cannot use the folder %s: %s", folder, strerror(errno));
@@ -311,6 +311,7 @@ struct fleet *fleet_open(const struct fleet_options *options, sl_error *error)
 	fleet->route = options->route;
 	fleet->policy = options->policy;
 	fleet->uid = options->uid;
+	fleet->tcp_only = options->tcp_only;
 	fleet->gid = options->gid;
 	if (make_folder(fleet, options->folder, error) != SL_OK || mailbox_open(&fleet->mailbox, fleet->loop) != 0) {
 		free(fleet->folder);

@@ -22,6 +22,7 @@ struct fleet_options {
 	struct policy *policy;   /* the main thread's own; borrowed, replaced by fleet_configure */
 	const char *folder;      /* where engines' sockets go: state/engines */
 	uint32_t uid, gid;       /* engines run as */
+	bool tcp_only;           /* they run as another user, who cannot make sockets in `folder` */
 };
 
 /* Static endpoints become ready replicas at once; leases of replicas of an earlier run (pool_leases with holder

@@ -107,6 +107,7 @@ struct fleet {
 	struct policy *policy;
 	char *folder;
 	uint32_t uid, gid;
+	bool tcp_only;
 	struct mailbox mailbox;
 	struct mail poke;
 	atomic_bool poked;
@@ -130,7 +131,7 @@ void fleet_timer_close(uv_timer_t *timer);
 /* models.c: what the configuration says */
 void fleet_models_configure(struct fleet *fleet);
 /* Do the model's replicas listen on Unix sockets? */
-bool fleet_uses_socket(const struct conf *conf, const struct conf_model *model);
+bool fleet_uses_socket(const struct fleet *fleet, const struct conf_model *model);
 struct fleet_model *fleet_model_add(struct fleet *fleet, sl_str name);
 void fleet_model_free(struct fleet_model *model);
 

@@ -20,10 +20,10 @@ static void digest(sl_str text, char out[FLEET_DEFINITION_LENGTH + 1])
 		snprintf(out + 2 * i, 3, "%02x", sha[i]);
 }
 
-bool fleet_uses_socket(const struct conf *conf, const struct conf_model *model)
+bool fleet_uses_socket(const struct fleet *fleet, const struct conf_model *model)
 {
-	const struct conf_engine *engine = conf_engine(conf, str_of(model->engine));
-	return engine && engine->unix_socket && json_get_bool(model->options, "unix_socket", true);
+	const struct conf_engine *engine = conf_engine(fleet->conf, str_of(model->engine));
+	return !fleet->tcp_only && engine && engine->unix_socket && json_get_bool(model->options, "unix_socket", true);
 }
 
 /* What a running replica depends on: its command, and the devices it asked for. A price or a limit may change without
@@ -32,7 +32,7 @@ static int define(struct fleet *fleet, const struct conf_model *conf, char out[F
 {
 	json_t *argv = NULL, *env = NULL;
 	/* Stand-ins for what differs from replica to replica. */
-	const char *listen = fleet_uses_socket(fleet->conf, conf) ? "unix:/socket" : "127.0.0.1:1";
+	const char *listen = fleet_uses_socket(fleet, conf) ? "unix:/socket" : "127.0.0.1:1";
 	int code = conf_engine_command(fleet->conf, conf, "replica", listen, &argv, &env, error);
 	if (code != SL_OK)
 		return code;

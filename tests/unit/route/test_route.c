@@ -134,8 +134,10 @@ Test(route, failures_mark_and_marks_expire)
 	}
 	cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
 	cr_assert_eq(r, good, "a marked one is passed over");
+	cr_assert_eq(choose(NULL, &r), ROUTE_FULL, "better wait for the sound one than fail on the marked one");
+	route_replica_set(good, ROUTE_DRAINING);
 	cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
-	cr_assert_eq(r, bad, "but better than nothing");
+	cr_assert_eq(r, bad, "but better than none");
 	uint64_t until = atomic_load(&bad->marked_until_ms);
 	cr_assert(until > 1000 && until <= 1000 + 30000, "marks expire by themselves");
 	route_done(bad, 1000, false);
