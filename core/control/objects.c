@@ -149,13 +149,32 @@ static bool read_tenant(struct call *call, const char **name, json_t **object)
 	return true;
 }
 
+/* A tenant that is there already keeps what the call leaves out. */
+static bool keep_left_out(struct call *call, const char *name, json_t *object)
+{
+	static const char *const fields[] = { "tier", "queues", "users", "operators" };
+	json_t *tenants = identity_tenants(call->control->identity), *old;
+	size_t i;
+	bool found = false;
+	json_array_foreach(tenants, i, old) {
+		if (strcmp(json_get_str(old, "tenant", ""), name) != 0)
+			continue;
+		found = true;
+		for (size_t f = 0; f < sizeof fields / sizeof fields[0]; f++)
+			if (!json_object_get(call->body, fields[f]) && json_object_get(old, fields[f]))
+				json_object_set(object, fields[f], json_object_get(old, fields[f]));
+	}
+	json_decref(tenants);
+	return found;
+}
+
 void control_tenant_new(struct call *call)
 {
 	const char *name;
 	json_t *object = NULL;
 	if (!read_tenant(call, &name, &object))
 		return;
-	struct change *change = change_new(call, "tenant", name, 201);
+	struct change *change = change_new(call, "tenant", name, keep_left_out(call, name, object) ? 200 : 201);
 	if (change && (change->json = json_text(object)))
 		store(call, change);
 	else

@@ -148,3 +148,22 @@ def test_counts_survive_a_restart(engine):
         s.kill()
         s.start()
         assert [s.chat(key, max_tokens=2)[0] for _ in range(3)] == [200, 200, 429]
+
+
+def test_tenant_that_is_there_keeps_what_is_left_out(site):
+    assert site.admin("POST", "/v1/tenants", {"tenant": "kept", "tier": "four", "operators": False})[0] == 201
+    assert site.admin("POST", "/v1/tenants", {"tenant": "kept", "queues": []})[0] == 200
+    tenant = next(t for t in site.admin("GET", "/v1/tenants")[1] if t["tenant"] == "kept")
+    assert tenant["tier"] == "four"
+
+
+def test_what_runs_as_the_service_administers_nothing(site):
+    import os
+    import subprocess
+    from sluice_site import ROOT
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    uid = os.stat(os.path.join(site.folder, "state")).st_uid
+    p = subprocess.run([os.path.join(ROOT, "bin", "sluicectl"), "--socket", site.control, "keys", "create", "--tenant", "default"],
+                       capture_output=True, text=True, user=uid, cwd="/")
+    assert p.returncode == 4, p.stderr
