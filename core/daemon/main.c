@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c - sluiced: starts, serves, reloads on HUP, drains and ends on TERM. */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,6 +156,10 @@ static int serve(struct daemon *d)
 
 int main(int argc, char **argv)
 {
+	/* Bodies of requests come and go at the top of the workers' heaps: giving that memory back to the kernel each time
+	 * would cost a page fault for each page of the next one. */
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
+	mallopt(M_MMAP_THRESHOLD, 4 << 20);
 	static struct daemon daemon; /* zero, and too large for a stack frame's taste */
 	struct daemon *d = &daemon;
 	int parsed = options_parse(&d->options, argc, argv);

@@ -9,7 +9,7 @@
 #include "core/base/log.h"
 #include "core/daemon/daemon.h"
 
-enum { COUNTERS_MAX = 1000000 };
+enum { COUNTERS_MAX = 1000000, ASYNC_GAP_US = 10000 };
 
 /* On the main loop: what waits for its record goes on. */
 static void on_committed_mail(struct mail *mail)
@@ -50,7 +50,8 @@ static int open_ledger(struct daemon *d, sl_error *error)
 	char folder[4096];
 	snprintf(folder, sizeof folder, "%s/journal", d->conf->state);
 	struct ledger_options options = { .folder = folder, .segment_bytes = (uint64_t) d->conf->journal_bytes,
-		.commit_gap_us = (uint64_t) d->conf->commit_gap_us, .store = plugin_ops(d->store), .store_self = plugin_self(d->store),
+		/* Where no answer waits for it, a commit may gather more. */
+		.commit_gap_us = (uint64_t) (d->conf->durable ? d->conf->commit_gap_us : ASYNC_GAP_US), .store = plugin_ops(d->store), .store_self = plugin_self(d->store),
 		.committed = on_committed, .state = on_ledger_state, .arg = d };
 	/* Objects, leases and use are read before the ledger's thread has the store to itself: what the journal holds and
 	 * the store lacks is fed by ledger_open, so it comes first. */
