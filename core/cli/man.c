@@ -126,8 +126,6 @@ int man_run(struct cli *cli)
 	         ".Sh DESCRIPTION\n.Nm\ntalks to the control socket of\n.Xr sluiced 8 .\nA noun lists what there is; with a "
 	         "verb behind it, it acts.\nNouns may be written in the singular.\n");
 	put_options(out, cli_global_options);
-	buf_puts(out, ".Sh EXAMPLES\n");
-	put_examples(out, "status\nrun -G 2 -t 2h -- python train.py\nleases --all\nusage --by model --since 2026-11-01");
 	buf_puts(out, ".Sh COMMANDS\n");
 	for (const struct cli_command *c = cli_commands; c->noun; c++)
 		if (!c->hidden)
@@ -139,6 +137,8 @@ int man_run(struct cli *cli)
 	buf_puts(out, ".Sh FILES\n.Bl -tag -width indent\n.It Pa " SLUICE_RUN_DIR "/control.sock\nThe control socket.\n.El\n"
 	         ".Sh EXIT STATUS\n");
 	put_topic(out, topic_text("exit-codes"));
+	buf_puts(out, ".Sh EXAMPLES\n");
+	put_examples(out, "status\nrun -G 2 -t 2h -- python train.py\nleases --all\nusage --by model --since 2026-11-01");
 	buf_puts(out, ".Sh SEE ALSO\n.Xr sluice-agent 8 ,\n.Xr sluiced 8\n");
 	return CLI_DONE;
 }
