@@ -60,6 +60,14 @@ static void cut_members(const struct request *r, struct edit *out, unsigned *n)
 	}
 }
 
+/* Is there such a member, and is it no bound or one above ours? Each is judged by itself: a clamp never raises. */
+static bool exceeds(const struct request *r, const struct body_member *at)
+{
+	uint64_t value;
+	sl_str text = { r->text.data + at->value.start, at->value.end - at->value.start };
+	return at->value.end && (!str_to_u64(text, INT64_MAX, &value) || (int64_t) value > r->max_output);
+}
+
 static void edit_bound(const struct request *r, struct edit *out, unsigned *n, char *insert, size_t room)
 {
 	const struct body *b = &r->body;
@@ -67,10 +75,9 @@ static void edit_bound(const struct request *r, struct edit *out, unsigned *n, c
 	if (r->door == BODY_EMBEDDINGS)
 		return;
 	snprintf(number, sizeof number, "%lld", (long long) r->max_output);
-	bool null_only = b->max_output < 0;
-	if (b->max_tokens_at.value.end && (null_only || b->max_output > r->max_output))
+	if (exceeds(r, &b->max_tokens_at))
 		add(out, n, b->max_tokens_at.value.start, b->max_tokens_at.value.end, number);
-	if (b->max_completion_tokens_at.value.end && (null_only || b->max_output > r->max_output))
+	if (exceeds(r, &b->max_completion_tokens_at))
 		add(out, n, b->max_completion_tokens_at.value.start, b->max_completion_tokens_at.value.end, number);
 	if (!b->max_tokens_at.value.end && !b->max_completion_tokens_at.value.end)
 		snprintf(insert + strlen(insert), room - strlen(insert), "\"max_tokens\":%s,", number);

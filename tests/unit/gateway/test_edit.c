@@ -141,6 +141,23 @@ Test(edit, both_bounds_are_clamped)
 	json_decref(object);
 }
 
+Test(edit, a_clamp_never_raises)
+{
+	static const char text[] = "{\"model\":\"asked\",\"max_tokens\":5,\"max_completion_tokens\":800,\"messages\":[{}]}";
+	scan(text, BODY_CHAT);
+	json_t *object = edited(text);
+	cr_expect_eq(json_get_int(object, "max_tokens", 0), 5);
+	cr_expect_eq(json_get_int(object, "max_completion_tokens", 0), 99);
+	json_decref(object);
+}
+
+Test(edit, a_bound_of_null_is_none)
+{
+	static const char text[] = "{\"model\":\"asked\",\"max_tokens\":null,\"messages\":[{}]}";
+	scan(text, BODY_CHAT);
+	check(text, 99);
+}
+
 Test(edit, embeddings_get_no_bound)
 {
 	static const char text[] = "{\"model\":\"asked\",\"input\":\"a\",\"priority\":1}";
