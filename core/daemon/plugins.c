@@ -51,7 +51,11 @@ int plugins_check(const struct conf *conf, struct buf *report)
 static int credential_find(void *ctx, const uint8_t digest[32], sl_identity *out, sl_error *error)
 {
 	struct daemon *d = ctx;
-	return identity_find(d->identity, digest, clock_wall_ms(), out, error);
+	uint64_t now = clock_wall_ms();
+	int code = identity_find(d->identity, digest, now, out, error);
+	if (code == SL_OK)
+		identity_touch(d->identity, out, now);
+	return code;
 }
 
 static int user_find(void *ctx, uint32_t uid, uint32_t gid, sl_identity *out, sl_error *error)

@@ -140,6 +140,14 @@ def test_revoked_within_a_second(site):
     assert site.chat(key, max_tokens=2)[0] == 200
 
 
+def test_last_use_of_a_key_is_seen(site):
+    key = site.key("one", user="last-use")
+    mine = lambda: next(k for k in site.admin("GET", "/v1/keys?tenant=one")[1] if k["key"] == key[:12])
+    assert mine()["last_used_at"] is None
+    assert site.chat(key, max_tokens=2)[0] == 200
+    assert mine()["last_used_at"].startswith("20")
+
+
 def test_counts_survive_a_restart(engine):
     with Site('workers(1)\ntier "five" { requests = { 5, per = "hour" } }\ntenant "five" { tier = "five" }\n' + model(engine)) as s:
         s.start()
