@@ -91,6 +91,8 @@ static void send_copy(struct request *r, const char *data, size_t len)
 	if (copy) {
 		memcpy(copy, data, len);
 		socket_send(&r->client->socket, copy, len);
+	} else if (len) {
+		socket_break(&r->client->socket);
 	}
 }
 
@@ -209,6 +211,8 @@ static void send_segments(struct request *r, struct segments *s)
 				at += 2;
 			}
 			socket_send(&r->client->socket, copy, at);
+		} else {
+			socket_break(&r->client->socket);
 		}
 	}
 	s->n = 0;

@@ -108,6 +108,16 @@ void socket_close(struct gateway_socket *s)
 	s->fd = -1;
 }
 
+void socket_break(struct gateway_socket *s)
+{
+	if (s->broken || s->closing)
+		return;
+	s->broken = true;
+	s->n_spans = 0;
+	s->span_bytes = 0;
+	shutdown(s->fd, SHUT_RDWR);
+}
+
 /* Copies what the kernel did not take, from byte `sent` of the spans on. */
 static void keep_rest(struct gateway_socket *s, size_t sent)
 {
@@ -120,8 +130,9 @@ static void keep_rest(struct gateway_socket *s, size_t sent)
 		sent = 0;
 	}
 	if (s->out.failed)
-		s->broken = true;
-	set_interest(s, s->interest | UV_WRITABLE);
+		socket_break(s);
+	else
+		set_interest(s, s->interest | UV_WRITABLE);
 }
 
 void socket_flush(struct gateway_socket *s)
@@ -134,8 +145,7 @@ void socket_flush(struct gateway_socket *s)
 			                    : sendmsg(s->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 		while (n < 0 && errno == EINTR);
 		if (n < 0 && errno != EAGAIN) {
-			s->broken = true;
-			shutdown(s->fd, SHUT_RDWR);
+			socket_break(s);
 		} else if (n < 0 || (size_t) n < s->span_bytes) {
 			keep_rest(s, n < 0 ? 0 : (size_t) n);
 		}
@@ -150,6 +160,8 @@ void socket_send(struct gateway_socket *s, const void *data, size_t len)
 		return;
 	if (s->out.len) {
 		buf_put(&s->out, data, len);
+		if (s->out.failed)
+			socket_break(s);
 		return;
 	}
 	if (s->n_spans && (const char *) s->spans[s->n_spans - 1].iov_base + s->spans[s->n_spans - 1].iov_len == data) {

@@ -48,6 +48,8 @@ void socket_close(struct gateway_socket *s);
  * socket_flush. */
 void socket_send(struct gateway_socket *s, const void *data, size_t len);
 void socket_flush(struct gateway_socket *s);
+/* Something that belongs to the stream cannot be sent: nothing after it must, or the peer would see a gap as whole. */
+void socket_break(struct gateway_socket *s);
 void socket_watch(struct gateway_socket *s, bool readable);
 /* Watches for nothing but a reset of the connection; it is told as readable. */
 void socket_watch_reset(struct gateway_socket *s);

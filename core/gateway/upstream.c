@@ -169,6 +169,8 @@ static void send_body(struct upstream *u, const struct request *r, const struct 
 		if (insert) {
 			memcpy(insert, edits[i].text, len);
 			socket_send(&u->socket, insert, len);
+		} else if (len) {
+			socket_break(&u->socket);
 		}
 		at = edits[i].end;
 	}
