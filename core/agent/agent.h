@@ -91,7 +91,6 @@ void server_forget(struct agent *a, const struct lease *lease);
 typedef void (*backend_done)(void *arg, const json_t *ok, const sl_error *error); /* ok NULL: failed */
 struct backend *backend_new(struct agent *a, const char *name, const json_t *options);
 void backend_free(struct backend *b);
-const char *backend_name(const struct backend *b);
 /* {"name","state","why"} */
 json_t *backend_state(const struct backend *b);
 /* Appends its devices as the protocol shows them. */

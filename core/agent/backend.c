@@ -448,11 +448,6 @@ void backend_free(struct backend *b)
 	uv_close((uv_handle_t *) &b->timer, timer_closed);
 }
 
-const char *backend_name(const struct backend *b)
-{
-	return b->name;
-}
-
 json_t *backend_state(const struct backend *b)
 {
 	static const char *const words[] = { "restarting", "running", "restarting", "hung", "off" };

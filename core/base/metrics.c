@@ -179,16 +179,11 @@ void metrics_add(struct metric *m, uint64_t n)
 		atomic_fetch_add_explicit(&own_slot(m)->value, n, memory_order_relaxed);
 }
 
-/* A gauge that is set lives in the first slot alone; one that is added to is the sum of all slots. */
+/* A gauge lives in the first slot alone. */
 void metrics_set(struct metric *m, int64_t value)
 {
 	if (m)
 		atomic_store_explicit(&slot_at(m, 0)->value, (uint64_t) value, memory_order_relaxed);
-}
-
-void metrics_gauge_add(struct metric *m, int64_t n)
-{
-	metrics_add(m, (uint64_t) n);
 }
 
 void metrics_observe(struct metric *m, uint64_t value)

@@ -27,7 +27,6 @@ struct metric *metrics_histogram(const char *name, const char *help, const uint6
 
 void metrics_add(struct metric *m, uint64_t n);
 void metrics_set(struct metric *m, int64_t value); /* gauges */
-void metrics_gauge_add(struct metric *m, int64_t n);
 void metrics_observe(struct metric *m, uint64_t value); /* histograms */
 uint64_t metrics_value(const struct metric *m);
 

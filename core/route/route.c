@@ -86,11 +86,6 @@ void route_model_bound(struct route_model *model, int waiting_max)
 	pthread_mutex_unlock(&model->lock);
 }
 
-const char *route_model_name(const struct route_model *model)
-{
-	return model->name;
-}
-
 static bool has_room(const struct route_replica *r)
 {
 	return atomic_load_explicit(&r->state, memory_order_relaxed) == ROUTE_READY &&
@@ -365,12 +360,4 @@ void route_each(struct route_model *model, void (*each)(void *arg, const struct 
 	for (unsigned i = 0; i < model->n_replicas; i++)
 		each(arg, model->replicas[i]);
 	pthread_mutex_unlock(&model->lock);
-}
-
-void route_each_model(struct route *route, void (*each)(void *arg, struct route_model *), void *arg)
-{
-	pthread_rwlock_rdlock(&route->lock);
-	for (struct route_model *model = route->models; model; model = model->next)
-		each(arg, model);
-	pthread_rwlock_unlock(&route->lock);
 }

@@ -49,7 +49,6 @@ void route_free(struct route *route);
 struct route_model *route_model(struct route *route, sl_str name, bool create);
 /* The most requests that may wait for a replica of this model. */
 void route_model_bound(struct route_model *model, int waiting_max);
-const char *route_model_name(const struct route_model *model);
 
 /* Returns the caller's reference, to be given back by route_replica_remove. NULL: out of memory, or too many. */
 struct route_replica *route_replica_add(struct route_model *model, const char *name, const struct http_address *address,
@@ -97,6 +96,5 @@ struct route_load {
 void route_load(struct route_model *model, struct route_load *out);
 /* Calls each() for every replica under the model's lock. */
 void route_each(struct route_model *model, void (*each)(void *arg, const struct route_replica *), void *arg);
-void route_each_model(struct route *route, void (*each)(void *arg, struct route_model *), void *arg);
 
 #endif
