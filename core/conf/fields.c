@@ -28,6 +28,8 @@ const struct conf_field conf_fields[] = {
 	  .help = "of all prices and budgets, three capital letters" },
 	{ "", "drain", FIELD_DURATION, AT(conf, drain_ms), TIME_BOUND, .fallback = "\"30s\"",
 	  .help = "how long requests may go on when sluiced is told to end" },
+	{ "", "charge_every", FIELD_DURATION, AT(conf, charge_ms), .min = 1000, .max = 24 * 60 * MINUTE, .fallback = "\"1h\"",
+	  .help = "how often a running lease's use is written down: so late it shows in sluicectl usage" },
 	{ "", "policy", FIELD_CUSTOM, .read = read_policy,
 	  .help = "the site's rules: a file name, or a table with the fields below; default: the standard policy" },
 
@@ -162,6 +164,9 @@ const struct conf_field conf_fields[] = {
 	  .help = "length of a lease that asks for none; 0: no end" },
 	{ "queue", "time_max", FIELD_DURATION, AT(conf_queue, time_max_ms), TIME_BOUND, .fallback = "\"0s\"",
 	  .help = "longest lease; 0: no bound" },
+
+	{ "kind", "gpu_hour", FIELD_CUSTOM, true, .read = read_gpu_hour,
+	  .help = "price of one such device for an hour of a lease, a number or text such as \"2.50\", at most 6 decimals" },
 	{ 0 }
 };
 

@@ -23,7 +23,7 @@ extern "C" {
 
 #define SL_PLUGIN_MAGIC 0x43554c53u /* "SLUC" */
 #define SL_ABI_MAJOR 1
-#define SL_ABI_MINOR 0
+#define SL_ABI_MINOR 1
 
 /* Kinds. Numbers are never reused. One descriptor is one kind. */
 enum sl_kind {
