@@ -45,7 +45,8 @@ int write_group(struct store *s, const sl_record *records, size_t n, const sl_se
 	" coalesce(json_extract(c.value, '$.price'), 0), coalesce(json_extract(" JSON ", '$.tenant'), '')," \
 	" coalesce(json_extract(" JSON ", '$.user'), ''), coalesce(json_extract(" JSON ", '$.queue'), '')," \
 	" coalesce(json_extract(c.value, '$.kind'), ''), coalesce(json_extract(" JSON ", '$.model'), '')"
-#define CHARGE_ROWS(JSON) "json_each(CASE WHEN json_valid(" JSON ") THEN " JSON " ELSE '{}' END, '$.charges') c"
+#define CHARGE_ROWS(JSON) "json_each(CASE WHEN json_valid(" JSON ") THEN CASE json_type(" JSON ", '$.charges') WHEN 'array'" \
+	" THEN " JSON " ELSE '{}' END ELSE '{}' END, '$.charges') c"
 
 /* query.c: a statement in the making: text and the values for its ?. */
 struct question {
