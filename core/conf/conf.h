@@ -156,6 +156,7 @@ struct conf {
 	int64_t policy_instructions; /* budget of one call, Lua VM instructions */
 	int64_t policy_memory;       /* bytes, one state */
 	char currency[4];            /* "EUR" */
+	const char *organisation;    /* who bills: its name in exports */
 	int64_t drain_ms;
 	size_t body_max;
 	int connections_max;         /* inference door, all workers */

@@ -26,6 +26,8 @@ const struct conf_field conf_fields[] = {
 	  .help = "\"held\": a client sees the end of an answer when its record is on disk; \"async\": at once" },
 	{ "", "currency", FIELD_CUSTOM, .read = read_currency, .fallback = "\"EUR\"",
 	  .help = "of all prices and budgets, three capital letters" },
+	{ "", "organisation", FIELD_STRING, AT(conf, organisation), .fallback = "\"sluice\"",
+	  .help = "the site's name in exports of the bill" },
 	{ "", "drain", FIELD_DURATION, AT(conf, drain_ms), TIME_BOUND, .fallback = "\"30s\"",
 	  .help = "how long requests may go on when sluiced is told to end" },
 	{ "", "charge_every", FIELD_DURATION, AT(conf, charge_ms), .min = 1000, .max = 24 * 60 * MINUTE, .fallback = "\"1h\"",

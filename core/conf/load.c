@@ -54,6 +54,7 @@ static struct conf *new_conf(void)
 	conf->policy_instructions = 1000000;
 	conf->policy_memory = 8 << 20;
 	memcpy(conf->currency, "EUR", 4);
+	conf->organisation = "sluice";
 	conf->drain_ms = 30000;
 	conf->body_max = 32 << 20;
 	conf->connections_max = 4096;

@@ -185,6 +185,7 @@ static void settings_json(json_t *o, const struct conf *c)
 	set_int(o, "policy_instructions", c->policy_instructions);
 	set_int(o, "policy_memory_bytes", c->policy_memory);
 	set_text(o, "currency", c->currency);
+	set_text(o, "organisation", c->organisation);
 	set_int(o, "drain_ms", c->drain_ms);
 	set_int(o, "body_max_bytes", (int64_t) c->body_max);
 	set_int(o, "connections_max", c->connections_max);

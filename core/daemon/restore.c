@@ -28,6 +28,12 @@ static int each_object(void *arg, sl_str key, sl_str json)
 		json_decref(device);
 		return 0;
 	}
+	if (str_starts(key, STR("price/"))) {
+		char name[256];
+		if (str_copy(name, sizeof name, key))
+			json_object_set_new(d->prices, name, json_true());
+		return 0;
+	}
 	if (identity_apply(d->identity, key, json, &error) != SL_OK)
 		log_warn("the stored object %.*s is left out: %s", STR_ARG(key), error.text);
 	return 0;
@@ -35,7 +41,7 @@ static int each_object(void *arg, sl_str key, sl_str json)
 
 int restore_objects(struct daemon *d, sl_error *error)
 {
-	if (!d->devices && !(d->devices = json_object()))
+	if ((!d->devices && !(d->devices = json_object())) || (!d->prices && !(d->prices = json_object())))
 		return error_set(error, SL_ENOMEM, "out of memory");
 	return store_ops(d)->object_scan(plugin_self(d->store), (sl_str){ NULL, 0 }, each_object, d, error);
 }
