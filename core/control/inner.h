@@ -201,6 +201,9 @@ void control_ledger(struct call *call);
 /* leases.c: the lease of params[0] that the caller may see, without its environment; the caller decrefs. NULL: answered
  * with 404. */
 json_t *call_own_lease(struct call *call, uint64_t *number);
+/* One's own: same tenant and same user; a caller without a user has the whole tenant's. */
+bool call_owns_lease(const struct call *call, const json_t *lease);
+bool control_lease_over(const json_t *lease);
 /* Takes the reference and gives one without what is nobody's business. */
 json_t *control_lease_public(json_t *lease);
 /* usage.c: sums of one time range as members of an object */
