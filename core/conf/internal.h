@@ -18,6 +18,8 @@ enum {
 	CONF_TIERS_MAX = 1024,
 	CONF_TENANTS_MAX = 10000,
 	CONF_QUEUES_MAX = 1024,
+	CONF_COHORTS_MAX = 1024,
+	CONF_COHORT_DEPTH = 16,
 	CONF_PLUGINS_MAX = 256,
 	CONF_LISTEN_MAX = 16,
 	CONF_STRINGS_MAX = 1024,  /* in one list */
@@ -88,7 +90,7 @@ struct loader {
 	struct source sources[CONF_FILES_MAX];
 	size_t n_sources;
 	struct buf digests; /* 32 bytes a file */
-	struct list models, tiers, tenants, queues, plugins, listen, engines;
+	struct list models, tiers, tenants, queues, cohorts, plugins, listen, engines;
 	struct conf_place policy_place;
 };
 
