@@ -56,6 +56,8 @@ struct daemon {
 	bool ready, drained, stopping, was_root;
 	uid_t engine_uid;             /* engines run as */
 	gid_t engine_gid;
+	pthread_mutex_t why_lock;     /* the ledger's thread says why it takes nothing */
+	char ledger_why[256];
 	uv_thread_t stopper;
 	struct mail stopped_mail;
 	/* The ledger's thread says what is durable; one message at a time is on its way to the main loop. */
