@@ -35,6 +35,9 @@ struct daemon {
 	uv_loop_t loop;
 	uv_signal_t signals[3];
 	uv_timer_t watchdog;
+	uint64_t watchdog_ms;         /* systemd wants a word at least once in this time */
+	struct watched *watched;      /* one a worker */
+	unsigned n_watched;
 	struct mailbox mailbox;
 	struct conf *conf;
 	struct policy *policy;        /* main thread's own */
@@ -72,6 +75,10 @@ int options_parse(struct daemon_options *out, int argc, char **argv);
 
 /* privileges.c: makes the folders, starts the agent, becomes the user. */
 int privileges_drop(struct daemon *d, sl_error *error);
+
+/* watchdog.c: from the start of the loop on. */
+void watchdog_start(struct daemon *d);
+void watchdog_free(struct daemon *d); /* the loop has ended */
 
 /* plugins.c */
 int plugins_check(const struct conf *conf, struct buf *report);
