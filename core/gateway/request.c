@@ -112,9 +112,12 @@ static bool refuse(struct client *c, int status, const char *type, const char *c
 
 static bool answer_health(struct client *c, const struct path *p)
 {
-	bool ready = atomic_load_explicit(&c->socket.worker->gateway->ready, memory_order_relaxed);
-	bool fine = ready || p->path[1] == 'h';
-	answer_json(c, NULL, fine ? 200 : 503, "", fine ? STR("{\"status\":\"ok\"}") : STR("{\"status\":\"not ready\"}"));
+	const struct gateway *g = c->socket.worker->gateway;
+	bool ready = atomic_load_explicit(&g->ready, memory_order_relaxed), taken = ledger_accepting(g->options.ledger);
+	bool fine = (ready && taken) || p->path[1] == 'h';
+	answer_json(c, NULL, fine ? 200 : 503, "", fine ? STR("{\"status\":\"ok\"}")
+	            : ready ? STR("{\"status\":\"not ready\",\"why\":\"the ledger takes no records\"}")
+	                    : STR("{\"status\":\"not ready\",\"why\":\"starting or draining\"}"));
 	return false;
 }
 

@@ -32,6 +32,8 @@ enum {
 	WORKER_LISTEN_MAX = 8
 };
 
+#define TICKS_ENDED UINT64_MAX
+
 /* A snapshot and this worker's policy for it. Requests hold on to the one they began with. */
 struct generation {
 	int refs;
@@ -95,6 +97,7 @@ struct worker {
 	struct buf log;
 	_Atomic unsigned n_held, n_active, n_clients;
 	_Atomic uint64_t n_requests, n_errors;
+	_Atomic uint64_t ticks;     /* turns of the timer, for who watches; then TICKS_ENDED */
 };
 
 struct gateway {
