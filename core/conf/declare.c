@@ -85,6 +85,7 @@ static void fresh_model(struct loader *l, void *item)
 }
 
 static const struct named kinds[] = {
+	{ "kind", offsetof(struct loader, kinds), offsetof(struct conf_kind, place), false, NULL },
 	{ "model", offsetof(struct loader, models), offsetof(struct conf_model, place), false, fresh_model },
 	{ "tier", offsetof(struct loader, tiers), offsetof(struct conf_tier, place), true, fresh_tier },
 	{ "tenant", offsetof(struct loader, tenants), offsetof(struct conf_tenant, place), true, NULL },

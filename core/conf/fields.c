@@ -26,8 +26,12 @@ const struct conf_field conf_fields[] = {
 	  .help = "\"held\": a client sees the end of an answer when its record is on disk; \"async\": at once" },
 	{ "", "currency", FIELD_CUSTOM, .read = read_currency, .fallback = "\"EUR\"",
 	  .help = "of all prices and budgets, three capital letters" },
+	{ "", "organisation", FIELD_STRING, AT(conf, organisation), .fallback = "\"sluice\"",
+	  .help = "the site's name in exports of the bill" },
 	{ "", "drain", FIELD_DURATION, AT(conf, drain_ms), TIME_BOUND, .fallback = "\"30s\"",
 	  .help = "how long requests may go on when sluiced is told to end" },
+	{ "", "charge_every", FIELD_DURATION, AT(conf, charge_ms), .min = 1000, .max = 24 * 60 * MINUTE, .fallback = "\"1h\"",
+	  .help = "how often a running lease's use is written down: so late it shows in sluicectl usage" },
 	{ "", "policy", FIELD_CUSTOM, .read = read_policy,
 	  .help = "the site's rules: a file name, or a table with the fields below; default: the standard policy" },
 
@@ -189,6 +193,9 @@ const struct conf_field conf_fields[] = {
 	  .help = "devices that its members together may have beyond what they are owed; -1: no limit" },
 	{ "cohort", "lend", FIELD_INT, AT(conf_cohort, lend), .min = -1, .max = 1000000, .fallback = "-1",
 	  .help = "devices of what its members are owed that others may use meanwhile; -1: all" },
+
+	{ "kind", "gpu_hour", FIELD_CUSTOM, true, .read = read_gpu_hour,
+	  .help = "price of one such device for an hour of a lease, a number or text such as \"2.50\", at most 6 decimals" },
 	{ 0 }
 };
 

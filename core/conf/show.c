@@ -5,6 +5,7 @@
 #include <sluice/plugin.h>
 
 #include "core/base/json.h"
+#include "core/base/money.h"
 #include "core/conf/internal.h"
 
 static void set_text(json_t *object, const char *key, const char *text)
@@ -157,6 +158,18 @@ static json_t *cohort_json(const struct conf_cohort *c)
 	return o;
 }
 
+static json_t *kind_json(const struct conf_kind *k)
+{
+	char second[MONEY_TEXT_MAX];
+	json_t *o = json_object();
+	set_text(o, "name", k->name);
+	json_object_set_new(o, "gpu_hour", decimal(k->gpu_hour));
+	money_text(k->gpu_second, 12, second);
+	set_text(o, "gpu_second", second);
+	json_object_set_new(o, "place", place_json(k->place));
+	return o;
+}
+
 /* Names only: which options of a plugin are secret is known to the plugin alone. */
 static json_t *plugin_json(const struct conf_plugin *p)
 {
@@ -193,6 +206,7 @@ static void settings_json(json_t *o, const struct conf *c)
 	set_int(o, "policy_instructions", c->policy_instructions);
 	set_int(o, "policy_memory_bytes", c->policy_memory);
 	set_text(o, "currency", c->currency);
+	set_text(o, "organisation", c->organisation);
 	set_int(o, "drain_ms", c->drain_ms);
 	set_int(o, "body_max_bytes", (int64_t) c->body_max);
 	set_int(o, "connections_max", c->connections_max);
@@ -204,13 +218,14 @@ static void settings_json(json_t *o, const struct conf *c)
 	set_text(o, "log_level", levels[c->log_level & 3]);
 	json_object_set_new(o, "log_requests", json_boolean(c->log_requests));
 	set_int(o, "journal_bytes", c->journal_bytes);
+	set_int(o, "charge_every_ms", c->charge_ms);
 }
 
 json_t *conf_json(const struct conf *c)
 {
 	json_t *o = json_object();
 	json_t *models = json_array(), *tiers = json_array(), *tenants = json_array(), *queues = json_array();
-	json_t *cohorts = json_array(), *plugins = json_array();
+	json_t *cohorts = json_array(), *kinds = json_array(), *plugins = json_array();
 	set_text(o, "id", c->id);
 	json_object_set_new(o, "file", c->file ? json_string(c->file) : json_null());
 	settings_json(o, c);
@@ -224,6 +239,8 @@ json_t *conf_json(const struct conf *c)
 		json_array_append_new(queues, queue_json(&c->queues[i]));
 	for (size_t i = 0; i < c->n_cohorts; i++)
 		json_array_append_new(cohorts, cohort_json(&c->cohorts[i]));
+	for (size_t i = 0; i < c->n_kinds; i++)
+		json_array_append_new(kinds, kind_json(&c->kinds[i]));
 	for (size_t i = 0; i < c->n_plugins; i++)
 		json_array_append_new(plugins, plugin_json(&c->plugins[i]));
 	json_object_set_new(o, "models", models);
@@ -231,6 +248,7 @@ json_t *conf_json(const struct conf *c)
 	json_object_set_new(o, "tenants", tenants);
 	json_object_set_new(o, "queues", queues);
 	json_object_set_new(o, "cohorts", cohorts);
+	json_object_set_new(o, "kinds", kinds);
 	json_object_set_new(o, "plugins", plugins);
 	return o;
 }
@@ -268,7 +286,8 @@ static void put_fields(struct buf *out, const char *block)
 void conf_write_example(struct buf *out)
 {
 	static const char *const blocks[] = { "agent", "policy", "limits", "retry", "log", "journal", NULL };
-	static const char *const named[] = { "model", "price", "replicas", "endpoint", "tier", "limit", "tenant", "queue", "cohort", NULL };
+	static const char *const named[] = { "model", "price", "replicas", "endpoint", "tier", "limit", "tenant", "queue", "cohort", "kind",
+	                                     NULL };
 	buf_puts(out, "-- sluice.lua: what runs here. Lines behind -- are the defaults; see sluice.lua(5).\n\n");
 	for (const struct conf_field *f = conf_fields; f->name; f++) {
 		if (f->block[0])
