@@ -65,7 +65,7 @@ AT(sl_option, max, 32);
 AT(sl_option, values, 40);
 AT(sl_option, help, 48);
 
-SIZE(sl_host, 104);
+SIZE(sl_host, 112);
 AT(sl_host, size, 0);
 AT(sl_host, abi_major, 4);
 AT(sl_host, abi_minor, 6);
@@ -81,6 +81,7 @@ AT(sl_host, token_fail, 72);
 AT(sl_host, count, 80);
 AT(sl_host, credential_find, 88);
 AT(sl_host, user_find, 96);
+AT(sl_host, tenant_find, 104);
 
 SIZE(sl_plugin, 144);
 AT(sl_plugin, magic, 0);
