@@ -206,6 +206,32 @@ Test(conf, cached_tokens_cost_as_input_unless_said)
 	conf_unref(c);
 }
 
+/* The price of a second is the nearest trillionth: it is what leases pay. */
+Test(conf, prices_of_devices)
+{
+	struct conf *c = fixture_good("kind \"h100-80g\" { gpu_hour = 2.50 }\nkind \"default\" { gpu_hour = \"0.36\" }\n"
+	                              "kind \"half\" { gpu_hour = 0.000001 }\ncharge_every \"5m\"\norganisation \"Example\"");
+	cr_expect_eq(conf_gpu_second(c, STR("h100-80g")), 694444444);
+	cr_expect_eq(conf_gpu_second(c, STR("anything")), 100000000);
+	cr_expect_eq(conf_gpu_second(c, STR("half")), 278, "277.8");
+	cr_expect_eq(c->charge_ms, 300000);
+	cr_expect_str_eq(c->organisation, "Example");
+	json_t *json = conf_json(c), *kind = json_array_get(json_object_get(json, "kinds"), 0);
+	cr_expect_str_eq(json_string_value(json_object_get(kind, "gpu_hour")), "2.50");
+	cr_expect_str_eq(json_string_value(json_object_get(kind, "gpu_second")), "0.000694444444");
+	json_decref(json);
+	conf_unref(c);
+	c = fixture_good("workers(1)");
+	cr_expect_eq(conf_gpu_second(c, STR("h100-80g")), 0, "what nobody has declared costs nothing");
+	cr_expect_eq(c->charge_ms, 3600000);
+	conf_unref(c);
+	fixture_bad("kind \"a\" { }", "gpu_hour", NULL);
+	fixture_bad("kind \"a\" { gpu_hour = -1 }", "field 'gpu_hour' in kind \"a\" must be a price", NULL);
+	fixture_bad("kind \"a\" { gpu_hour = 1000001 }", "must be a price", NULL);
+	fixture_bad("kind \"a\" { gpu_hour = 1 }\nkind \"a\" { gpu_hour = 2 }", "already", NULL);
+	fixture_bad("charge_every \"10ms\"", "charge_every", NULL);
+}
+
 Test(conf, limits_of_tiers)
 {
 	struct conf *c = fixture_good(
