@@ -94,6 +94,7 @@ static void take_line(struct follow *f, sl_str line)
 		take_log(f, message);
 	} else if (json_is_string(json_object_get(message, "state"))) {
 		f->messages++;
+		f->replica = strcmp(json_get_str(message, "holder", ""), "replica") == 0;
 		f->changed(f->arg, json_get_str(message, "state", ""), json_get_str(message, "reason", ""));
 	} /* pings, and what a later sluiced adds */
 	json_decref(message);

@@ -31,6 +31,7 @@ struct follow {
 	unsigned attempts;
 	bool early;        /* it said "ended" of a lease that has not: asked again in a moment */
 	bool told;         /* lost() was called with true */
+	bool replica;      /* the lease is a replica's */
 	json_t *ended;     /* the lease's end record once ENDED; freed by follow_close */
 	sl_error error;    /* FAILED: why */
 	int status;        /* FAILED: status of sluiced's refusal, 0: none; its body is in call.body */

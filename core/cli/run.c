@@ -275,6 +275,7 @@ int attach_run(struct cli *cli)
 	if (!str_copy(s.follow.lease, sizeof s.follow.lease, str_of(cli->args[0])))
 		code = cli_fail(cli, CLI_USAGE, "sluicectl leases", "'%.80s' is too long for a lease", cli->args[0]);
 	s.stdin_on = cli_flag(cli, "stdin");
+	s.attached = true;
 	s.end_on_hangup = cli_flag(cli, "end-on-hangup");
 	if (code == CLI_DONE)
 		code = follow_to_end(&s, report);

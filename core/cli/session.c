@@ -60,7 +60,8 @@ static void draw_line(struct session *s, uint64_t now_ns)
 		buf_puts(&line, ": ");
 		cli_put_clean(&line, s->reason);
 	}
-	buf_puts(&line, s->leave ? "; being cancelled" : "; Ctrl-C cancels");
+	buf_puts(&line, s->leave ? "; being cancelled"
+	                : s->attached && s->follow.replica ? "; Ctrl-C leaves" : "; Ctrl-C cancels");
 	if (!line.failed && write(STDERR_FILENO, line.data, line.len) > 0)
 		s->line_shown = true;
 	buf_free(&line);
@@ -128,6 +129,20 @@ static void pass_signal(struct session *s, int number)
 		s->signals[s->n_signals++] = number;
 }
 
+/* Leaves the program alone. */
+static void detach(struct session *s, int number)
+{
+	say_come_back(s, number == SIGHUP ? "hung up" : "detached");
+	s->left = 128 + number;
+}
+
+/* TERM to an attach is meant for the attach: kill, timeout and a service manager send it. What the keyboard sends is for
+ * the program, as in run; but a model's replica is nobody's foreground job. */
+static bool is_for_us(const struct session *s, int number)
+{
+	return s->attached && (number == SIGTERM || s->follow.replica || s->follow.messages == 0);
+}
+
 static void take_interrupt(struct session *s, uint64_t now_ns)
 {
 	bool again = s->interrupt_ns && now_ns - s->interrupt_ns <= 2 * SECOND;
@@ -149,14 +164,13 @@ static void take_interrupt(struct session *s, uint64_t now_ns)
 
 static void take_signal(struct session *s, int number, uint64_t now_ns)
 {
-	if (number == SIGINT) {
-		take_interrupt(s, now_ns);
-	} else if (number == SIGHUP && s->end_on_hangup) {
+	if (number == SIGHUP && s->end_on_hangup) {
 		s->leave = 129;
 		ask_release(s);
-	} else if (number == SIGHUP) {
-		say_come_back(s, "hung up");
-		s->left = 129;
+	} else if (number == SIGHUP || is_for_us(s, number)) {
+		detach(s, number);
+	} else if (number == SIGINT) {
+		take_interrupt(s, now_ns);
 	} else if (s->begun) {
 		pass_signal(s, number);
 	} else {

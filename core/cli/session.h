@@ -17,6 +17,7 @@ struct session {
 	struct sink sink[2];
 	int64_t tail; /* lines of the backlog that are shown, -1: all */
 	bool stdin_on, end_on_hangup;
+	bool attached; /* to a program that this process did not start: what ends this process ends nothing else */
 
 	char state[32], reason[256];
 	bool begun;             /* the program runs, or has run */

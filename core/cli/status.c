@@ -37,6 +37,10 @@ static void put_head(struct cli *cli, const json_t *s, const struct format_world
 	}
 	buf_puts(&cli->out, "   ");
 	put_word(cli, ready ? "OK" : json_get_str(s, "state", "not ready"), ready ? 32 : 31);
+	if (!ready && json_get_str(s, "not_ready", NULL)) {
+		buf_puts(&cli->out, ": ");
+		cli_put_clean(&cli->out, json_get_str(s, "not_ready", ""));
+	}
 	buf_puts(&cli->out, "\n");
 }
 

@@ -154,7 +154,8 @@ const struct cli_command cli_commands[] = {
 	  .run = run_run },
 	{ .noun = "attach", .role = "owner", .args = "LEASE", .args_min = 1, .args_max = 1, .options = attach_options,
 	  .summary = "come back to a program that runs", .program = true,
-	  .text = "Output from what is kept of it, signals and exit code as with sluicectl run.",
+	  .text = "Output from what is kept of it, Ctrl-C and exit code as with sluicectl run. SIGTERM and a hangup end attach "
+	          "alone: the program goes on. So does Ctrl-C at a model's replica.",
 	  .examples = "attach L1042\nattach --tail 20 train", .run = attach_run },
 	{ .noun = "logs", .alias = "log", .role = "owner", .args = "LEASE", .args_min = 1, .args_max = 1,
 	  .options = logs_options, .summary = "what a program has written",

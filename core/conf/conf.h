@@ -48,9 +48,28 @@ struct conf_tenant {
 
 struct conf_queue {
 	const char *name;
-	int quota;            /* devices, -1: no bound */
+	int gpus;             /* devices that it is owed, its nominal quota */
+	int quota;            /* as written: gpus and no borrowing; -1: not given. check.c makes gpus and borrow of it */
+	int borrow;           /* devices that it may have beyond gpus, -1: no limit */
+	int lend;             /* devices of its gpus that others may use, -1: all */
+	const char *cohort;   /* NULL: the pool */
+	int weight;           /* its part of what can be borrowed */
+	int per_user;         /* devices that one user may have in it, -1: no bound */
+	int64_t min_run_ms;   /* its leases need not give way before */
+	bool preemptible;     /* its leases give way to more urgent ones */
+	bool reclaim;         /* it may take back what others have borrowed */
+	bool preempt;         /* its leases may evict preemptible ones */
 	int priority;
 	int64_t time_default_ms, time_max_ms; /* 0: none */
+	struct conf_place place;
+};
+
+/* Queues that share what they do not use. */
+struct conf_cohort {
+	const char *name;
+	const char *parent; /* NULL: the pool */
+	int gpus;           /* devices that it is owed beside its queues' */
+	int borrow, lend;   /* -1: no limit */
 	struct conf_place place;
 };
 
@@ -175,6 +194,8 @@ struct conf {
 	size_t n_tenants;
 	struct conf_queue *queues;
 	size_t n_queues;
+	struct conf_cohort *cohorts;
+	size_t n_cohorts;
 	struct conf_kind *kinds;
 	size_t n_kinds;
 	struct conf_plugin *plugins;

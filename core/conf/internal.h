@@ -18,6 +18,8 @@ enum {
 	CONF_TIERS_MAX = 1024,
 	CONF_TENANTS_MAX = 10000,
 	CONF_QUEUES_MAX = 1024,
+	CONF_COHORTS_MAX = 1024,
+	CONF_COHORT_DEPTH = 16,
 	CONF_KINDS_MAX = 1024,
 	CONF_PLUGINS_MAX = 256,
 	CONF_LISTEN_MAX = 16,
@@ -89,7 +91,7 @@ struct loader {
 	struct source sources[CONF_FILES_MAX];
 	size_t n_sources;
 	struct buf digests; /* 32 bytes a file */
-	struct list models, tiers, tenants, queues, kinds, plugins, listen, engines;
+	struct list models, tiers, tenants, queues, cohorts, kinds, plugins, listen, engines;
 	struct conf_place policy_place;
 };
 

@@ -76,6 +76,7 @@ static void prepare(struct loader *l)
 	l->tiers = (struct list){ .size = sizeof(struct conf_tier), .max = CONF_TIERS_MAX };
 	l->tenants = (struct list){ .size = sizeof(struct conf_tenant), .max = CONF_TENANTS_MAX };
 	l->queues = (struct list){ .size = sizeof(struct conf_queue), .max = CONF_QUEUES_MAX };
+	l->cohorts = (struct list){ .size = sizeof(struct conf_cohort), .max = CONF_COHORTS_MAX };
 	l->kinds = (struct list){ .size = sizeof(struct conf_kind), .max = CONF_KINDS_MAX };
 	l->plugins = (struct list){ .size = sizeof(struct conf_plugin), .max = CONF_PLUGINS_MAX };
 	l->listen = (struct list){ .size = sizeof(struct http_address), .max = CONF_LISTEN_MAX };
@@ -161,6 +162,7 @@ static void freeze(struct loader *l)
 	conf->n_tiers = settle(l, &l->tiers, &conf->tiers);
 	conf->n_tenants = settle(l, &l->tenants, &conf->tenants);
 	conf->n_queues = settle(l, &l->queues, &conf->queues);
+	conf->n_cohorts = settle(l, &l->cohorts, &conf->cohorts);
 	conf->n_kinds = settle(l, &l->kinds, &conf->kinds);
 	conf->n_plugins = settle(l, &l->plugins, &conf->plugins);
 	conf->n_listen = settle(l, &l->listen, &conf->listen);
@@ -187,8 +189,8 @@ static void drop_options(struct loader *l)
 
 static void cleanup(struct loader *l)
 {
-	struct list *lists[] = { &l->models, &l->tiers, &l->tenants, &l->queues, &l->kinds, &l->plugins, &l->listen,
-	                         &l->engines };
+	struct list *lists[] = { &l->models, &l->tiers, &l->tenants, &l->queues, &l->cohorts, &l->kinds, &l->plugins,
+	                         &l->listen, &l->engines };
 	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
 		free(lists[i]->items);
 	buf_free(&l->digests);

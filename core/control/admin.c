@@ -46,8 +46,10 @@ void control_reload(struct call *call)
 static void set_drain(struct call *call, bool on)
 {
 	struct control *control = call->control;
+	char why[NOT_READY_MAX];
 	control->callbacks.drain(control->arg, on);
-	call_json(call, 200, json_pack("{s:b, s:b}", "draining", on, "ready", control->callbacks.ready(control->arg)));
+	bool ready = control->callbacks.ready(control->arg, why, sizeof why);
+	call_json(call, 200, json_pack("{s:b, s:b}", "draining", on, "ready", ready));
 }
 
 void control_drain(struct call *call)

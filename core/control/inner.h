@@ -16,6 +16,7 @@ enum {
 	QUERY_TIMEOUT_MS = 30000,  /* and so long for the store */
 	STATUS_TIMEOUT_MS = 2000,  /* status goes out without today's sums after that */
 	DEADLINE_TICK_MS = 200,
+	NOT_READY_MAX = 256,       /* words why it is so */
 	BODY_MAX = 1024 * 1024
 };
 

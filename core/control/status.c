@@ -20,10 +20,13 @@ void control_healthz(struct call *call)
 void control_readyz(struct call *call)
 {
 	struct control *control = call->control;
-	if (control->callbacks.ready(control->arg))
+	char why[NOT_READY_MAX] = "", text[NOT_READY_MAX + 32];
+	if (control->callbacks.ready(control->arg, why, sizeof why)) {
 		call_text(call, 200, "text/plain", STR("ready\n"));
-	else
-		call_text(call, 503, "text/plain", STR("not ready: starting or draining\n"));
+		return;
+	}
+	snprintf(text, sizeof text, "not ready: %s\n", why);
+	call_text(call, 503, "text/plain", str_of(text));
 }
 
 static void set_model_gauges(struct control *control)
@@ -64,8 +67,9 @@ static void set_gauges(struct control *control)
 	for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
 		metrics_set(metrics_gauge("sluice_reserved", "What requests under way have reserved of limits: 0 at rest.", "metric",
 		                          reserved[i].name), quota_reserved(control->quota, reserved[i].metric));
-	metrics_set(metrics_gauge("sluice_ready", "1: takes requests, 0: starting or draining.", ""),
-	            control->callbacks.ready(control->arg));
+	char why[NOT_READY_MAX];
+	metrics_set(metrics_gauge("sluice_ready", "1: takes requests, 0: starting, draining, or the ledger takes no records.", ""),
+	            control->callbacks.ready(control->arg, why, sizeof why));
 }
 
 void control_metrics(struct call *call)
@@ -184,13 +188,14 @@ static void answer(struct call *call, const sl_bill_sum *today)
 {
 	struct control *control = call->control;
 	const struct conf *conf = control->conf;
-	bool ready = control->callbacks.ready(control->arg);
+	char why[NOT_READY_MAX] = "";
+	bool ready = control->callbacks.ready(control->arg, why, sizeof why);
 	json_t *models = fleet_models(control->fleet), *needs_you = needs(control, models);
 	const char *state = !ready ? "not ready" : json_array_size(needs_you) ? "needs you" : "ok";
-	json_t *out = json_pack("{s:s, s:o, s:I, s:s, s:o, s:b, s:s, s:s}", "version", PACKAGE_VERSION, "started_at",
+	json_t *out = json_pack("{s:s, s:o, s:I, s:s, s:o, s:b, s:s?, s:s, s:s}", "version", PACKAGE_VERSION, "started_at",
 	                        time_json(control->started_wall_ms), "up_s",
 	                        (json_int_t) ((control_now_ms() - control->started_ms) / 1000), "config", conf->id, "config_at",
-	                        time_json(control->config_wall_ms), "ready", ready, "state", state, "durability",
+	                        time_json(control->config_wall_ms), "ready", ready, "not_ready", ready ? NULL : why, "state", state, "durability",
 	                        conf->durable ? "held" : "async");
 	merge(out, about_pool(control));
 	merge(out, json_pack("{s:{s:i, s:i, s:i, s:i}}", "models", "ready", count_state(models, "ready"), "starting",

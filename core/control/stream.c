@@ -110,7 +110,8 @@ static void send_state(struct stream *stream, const json_t *lease)
 		return;
 	str_copy(stream->state, sizeof stream->state, str_of(state));
 	str_copy(stream->reason, sizeof stream->reason, str_of(reason));
-	send_json(stream, json_pack("{s:s, s:s, s:O?}", "state", state, "reason", reason, "where", json_object_get(lease, "where")));
+	send_json(stream, json_pack("{s:s, s:s, s:s, s:O?}", "state", state, "reason", reason, "holder",
+	                            json_get_str(lease, "holder", "job"), "where", json_object_get(lease, "where")));
 }
 
 static void on_event(void *arg, const struct pool_event *event)

@@ -35,6 +35,9 @@ struct daemon {
 	uv_loop_t loop;
 	uv_signal_t signals[3];
 	uv_timer_t watchdog;
+	uint64_t watchdog_ms;         /* systemd wants a word at least once in this time */
+	struct watched *watched;      /* one a worker */
+	unsigned n_watched;
 	struct mailbox mailbox;
 	struct conf *conf;
 	struct policy *policy;        /* main thread's own */
@@ -57,6 +60,8 @@ struct daemon {
 	bool ready, drained, stopping, was_root;
 	uid_t engine_uid;             /* engines run as */
 	gid_t engine_gid;
+	pthread_mutex_t why_lock;     /* the ledger's thread says why it takes nothing */
+	char ledger_why[256];
 	uv_thread_t stopper;
 	struct mail stopped_mail;
 	/* The ledger's thread says what is durable; one message at a time is on its way to the main loop. */
@@ -71,6 +76,10 @@ int options_parse(struct daemon_options *out, int argc, char **argv);
 
 /* privileges.c: makes the folders, starts the agent, becomes the user. */
 int privileges_drop(struct daemon *d, sl_error *error);
+
+/* watchdog.c: from the start of the loop on. */
+void watchdog_start(struct daemon *d);
+void watchdog_free(struct daemon *d); /* the loop has ended */
 
 /* plugins.c */
 int plugins_check(const struct conf *conf, struct buf *report);

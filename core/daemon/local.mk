@@ -9,7 +9,8 @@ sluiced_SOURCES = \
 	core/daemon/privileges.c \
 	core/daemon/reload.c \
 	core/daemon/restore.c \
-	core/daemon/rooms.c
+	core/daemon/rooms.c \
+	core/daemon/watchdog.c
 sluiced_LDADD = \
 	core/control/libcontrol.a core/gateway/libgateway.a core/gateway/libbody.a core/fleet/libfleet.a core/pool/libpool.a \
 	core/lease/liblease.a core/ledger/libledger.a core/route/libroute.a core/identity/libidentity.a core/policy/libpolicy.a \

@@ -13,7 +13,7 @@
 #include "core/base/notify.h"
 #include "core/daemon/daemon.h"
 
-enum { WATCHDOG_MS = 10000, CONTROL_GRACE_MS = 1000 };
+enum { CONTROL_GRACE_MS = 1000 };
 
 static void print_report(const struct buf *report)
 {
@@ -88,12 +88,6 @@ static void on_signal(uv_signal_t *handle, int number)
 	notify_systemd("READY=1");
 }
 
-static void on_watchdog(uv_timer_t *timer)
-{
-	(void) timer;
-	notify_systemd("WATCHDOG=1");
-}
-
 static void watch_signals(struct daemon *d)
 {
 	static const int numbers[] = { SIGHUP, SIGTERM, SIGINT };
@@ -102,8 +96,6 @@ static void watch_signals(struct daemon *d)
 		d->signals[i].data = d;
 		uv_signal_start(&d->signals[i], on_signal, numbers[i]);
 	}
-	uv_timer_init(&d->loop, &d->watchdog);
-	uv_timer_start(&d->watchdog, on_watchdog, WATCHDOG_MS, WATCHDOG_MS);
 }
 
 static void say_hello(const struct daemon *d)
@@ -138,6 +130,7 @@ static int serve(struct daemon *d)
 		return d->status;
 	}
 	watch_signals(d);
+	watchdog_start(d);
 	gateway_ready(d->gateway, true);
 	d->ready = true;
 	say_hello(d);
@@ -149,6 +142,7 @@ static int serve(struct daemon *d)
 	uv_run(&d->loop, UV_RUN_DEFAULT);
 	rooms_close(d);
 	plugins_close(d);
+	watchdog_free(d);
 	log_info("ended");
 	log_flush();
 	return d->status;

@@ -7,6 +7,7 @@
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/base/str.h"
 #include "core/daemon/daemon.h"
 
 enum { COUNTERS_MAX = 1000000, ASYNC_GAP_US = 10000 };
@@ -38,7 +39,10 @@ static void on_committed(void *arg, uint64_t seq)
 
 static void on_ledger_state(void *arg, bool accepting, const char *why)
 {
-	(void) arg;
+	struct daemon *d = arg;
+	pthread_mutex_lock(&d->why_lock);
+	str_copy(d->ledger_why, sizeof d->ledger_why, str_of(accepting ? "" : why));
+	pthread_mutex_unlock(&d->why_lock);
 	if (accepting)
 		log_info("the ledger takes records again");
 	else
@@ -165,10 +169,20 @@ static void on_drain(void *arg, bool on)
 	log_info(on ? "drained: no new requests are taken" : "taking requests again");
 }
 
-static bool is_ready(void *arg)
+static bool is_ready(void *arg, char *why, size_t room)
 {
-	const struct daemon *d = arg;
-	return d->ready && !d->drained && !d->stopping;
+	struct daemon *d = arg;
+	if (!d->ready || d->drained || d->stopping) {
+		snprintf(why, room, "%s", d->stopping ? "draining, it ends then" : d->drained ? "drained" : "starting");
+		return false;
+	}
+	if (ledger_accepting(d->ledger))
+		return true;
+	pthread_mutex_lock(&d->why_lock);
+	snprintf(why, room, "the ledger takes no records: %s",
+	         d->ledger_why[0] ? d->ledger_why : "too many wait for the disk");
+	pthread_mutex_unlock(&d->why_lock);
+	return false;
 }
 
 static json_t *gateway_json(void *arg)
@@ -206,6 +220,7 @@ int rooms_open(struct daemon *d, sl_error *error)
 {
 	d->committed_mail.run = on_committed_mail;
 	pthread_mutex_init(&d->gateway_lock, NULL);
+	pthread_mutex_init(&d->why_lock, NULL);
 	d->quota = quota_new(COUNTERS_MAX);
 	d->identity = identity_new(0);
 	d->route = route_new();

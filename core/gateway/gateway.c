@@ -262,6 +262,14 @@ void gateway_stop(struct gateway *g, uint64_t grace_ms)
 		pthread_join(g->workers[i].thread, NULL);
 }
 
+bool gateway_ticks(const struct gateway *g, unsigned worker, uint64_t *ticks)
+{
+	if (worker >= g->n_started)
+		return false;
+	*ticks = atomic_load_explicit(&g->workers[worker].ticks, memory_order_relaxed);
+	return *ticks != TICKS_ENDED;
+}
+
 void gateway_totals(struct gateway *g, struct gateway_totals *out)
 {
 	*out = (struct gateway_totals){ 0 };

@@ -44,6 +44,10 @@ void gateway_stop(struct gateway *gateway, uint64_t grace_ms);
 /* After gateway_stop, when nobody calls gateway_committed() any more. */
 void gateway_free(struct gateway *gateway);
 
+/* A number that changes as long as the worker's loop turns. False: there is no such worker, or it has ended. Any thread
+ * that may use the gateway. */
+bool gateway_ticks(const struct gateway *gateway, unsigned worker, uint64_t *ticks);
+
 struct gateway_totals {
 	uint64_t requests, errors; /* errors: 5xx */
 	unsigned connections, active, held;

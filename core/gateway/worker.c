@@ -124,6 +124,7 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct worker *w = timer->data;
 	worker_event(w);
+	atomic_fetch_add_explicit(&w->ticks, 1, memory_order_relaxed);
 	/* After a long pause each slot needs one visit only. */
 	uint64_t now_slot = w->now_ms / WHEEL_MS;
 	if (now_slot > w->wheel_at + WHEEL_SLOTS)
@@ -182,6 +183,7 @@ bool worker_open(struct worker *w)
 void worker_shut(struct worker *w)
 {
 	w->shut = true;
+	atomic_store_explicit(&w->ticks, TICKS_ENDED, memory_order_relaxed);
 	uv_close((uv_handle_t *) &w->prepare, NULL);
 	uv_close((uv_handle_t *) &w->check, NULL);
 	uv_close((uv_handle_t *) &w->tick, NULL);

@@ -32,6 +32,8 @@ enum {
 	WORKER_LISTEN_MAX = 8
 };
 
+#define TICKS_ENDED UINT64_MAX
+
 /* A snapshot and this worker's policy for it. Requests hold on to the one they began with. */
 struct generation {
 	int refs;
@@ -95,6 +97,7 @@ struct worker {
 	struct buf log;
 	_Atomic unsigned n_held, n_active, n_clients;
 	_Atomic uint64_t n_requests, n_errors;
+	_Atomic uint64_t ticks;     /* turns of the timer, for who watches; then TICKS_ENDED */
 };
 
 struct gateway {
@@ -271,6 +274,7 @@ struct answer_error {
 	const char *allow;  /* 405: the method that would do */
 	uint64_t retry_ms;  /* 0: no Retry-After */
 	bool no_retry;      /* x-should-retry: false */
+	const char *challenge; /* 401: what WWW-Authenticate says */
 };
 /* Writes the answer. With a request: ends it (settled, logged, freed) and goes on to the client's next one. Without
  * one the caller does that. */

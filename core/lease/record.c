@@ -22,7 +22,7 @@ static const struct field {
 	FIELD(name, TEXT), FIELD(tenant, TEXT), FIELD(user, TEXT), FIELD(queue, TEXT), FIELD(kind, TEXT),
 	FIELD(model, TEXT), FIELD(replica, TEXT), FIELD(uid, U32), FIELD(gid, U32), FIELD(wanted, U32),
 	FIELD(memory_bytes, U64), FIELD(time_ms, U64), FIELD(priority, I32), FIELD(preemptible, FLAG),
-	FIELD(with_stdin, FLAG), FIELD(detach, FLAG), FIELD(created_ms, U64), FIELD(granted_ms, U64),
+	FIELD(with_stdin, FLAG), FIELD(detach, FLAG), FIELD(borrowed, FLAG), FIELD(created_ms, U64), FIELD(granted_ms, U64),
 	FIELD(started_ms, U64), FIELD(ended_ms, U64), FIELD(wait_ms, U64), FIELD(run_ms, U64), FIELD(exit_code, INT),
 	FIELD(charged_ms, U64), FIELD(charged_until_ms, U64),
 	FIELD(signal, INT), FIELD(memory_peak_bytes, U64), FIELD(oom, FLAG),

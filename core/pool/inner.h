@@ -133,6 +133,7 @@ struct pool {
 	json_t *marks;              /* of the last run: "device/UUID" -> object */
 	struct plan_queue *queues;
 	size_t n_queues;
+	struct plan_cohort *cohorts;
 	struct plan plan;
 	sl_action *actions;
 	bool plan_wanted;
@@ -142,7 +143,7 @@ struct pool {
 	struct pool_watch *watches;
 	uint64_t last_watch;
 	unsigned watch_depth;       /* callbacks under way: dead watches stay in the list */
-	uv_timer_t tick, soon, retry;
+	uv_timer_t tick, soon, retry, wake; /* wake: for a round that time alone gives reason to */
 	int closing;                /* handles to wait for */
 };
 

@@ -97,8 +97,8 @@ class Stream:
         data = (json.dumps(document) + "\n").encode()
         self.raw(b"%x\r\n" % len(data) + data + b"\r\n")
 
-    def state(self, state, reason=""):
-        self.line({"state": state, "reason": reason})
+    def state(self, state, reason="", **more):
+        self.line({"state": state, "reason": reason, **more})
 
     def log(self, source, data, start):
         self.line({"log": source, "from": start, "data": base64.b64encode(data).decode()})

@@ -114,7 +114,8 @@ Test(conf, a_model_in_full)
 	cr_expect_eq(m->place.line, 2);
 	cr_expect_str_eq(m->place.file, "sluice.lua");
 	cr_expect(json_is_true(json_object_get(json_object_get(m->options, "deep"), "b")));
-	cr_expect_eq(conf_queue(c, STR("gpu"))->quota, 4);
+	cr_expect_eq(conf_queue(c, STR("gpu"))->gpus, 4, "a quota is what it is owed ...");
+	cr_expect_eq(conf_queue(c, STR("gpu"))->borrow, 0, "... and no more");
 	cr_expect_eq(conf_queue(c, STR("gpu"))->time_max_ms, 7200000);
 	cr_expect_not_null(conf_engine(c, STR("vllm")));
 	conf_unref(c);
@@ -493,4 +494,36 @@ Test(conf, snapshots_are_counted)
 	cr_expect_eq(again->workers, 1, "still there");
 	conf_unref(again);
 	conf_unref(NULL);
+}
+
+Test(conf, queues_and_cohorts)
+{
+	struct conf *c = fixture_good("cohort \"site\" { borrow = 2 } cohort \"lab\" { parent = \"site\", gpus = 1, lend = 0 }\n"
+	                              "queue \"a\" { gpus = 6, lend = 4, cohort = \"lab\", min_run = \"90s\", preemptible = true }\n"
+	                              "queue \"b\" { gpus = 2, borrow = 6, weight = 3, per_user = 1, reclaim = false }\n");
+	const struct conf_queue *a = conf_queue(c, STR("a")), *b = conf_queue(c, STR("b"));
+	cr_assert_eq(c->n_cohorts, 2);
+	cr_expect_str_eq(c->cohorts[1].parent, "site");
+	cr_expect_eq(c->cohorts[0].borrow, 2);
+	cr_expect_eq(c->cohorts[0].lend, -1);
+	cr_expect_eq(c->cohorts[1].gpus, 1);
+	cr_expect(a->gpus == 6 && a->borrow == -1 && a->lend == 4 && a->min_run_ms == 90000 && a->preemptible && a->reclaim);
+	cr_expect(b->gpus == 2 && b->borrow == 6 && b->weight == 3 && b->per_user == 1 && !b->reclaim && !b->preemptible);
+	cr_expect_str_eq(a->cohort, "lab");
+	cr_expect_null(b->cohort);
+	conf_unref(c);
+}
+
+Test(conf, queues_and_cohorts_that_make_no_sense)
+{
+	static const struct { const char *text, *says; } wrong[] = {
+		{ "queue \"a\" { cohort = \"sit\" } cohort \"site\" {}", "cohort 'sit' of queue \"a\" is not declared: did you mean 'site'?" },
+		{ "cohort \"a\" { parent = \"b\" } cohort \"b\" { parent = \"a\" }", "is its own parent" },
+		{ "cohort \"a\" { parent = \"a\" }", "is its own parent" },
+		{ "queue \"a\" { quota = 3, gpus = 2 }", "quota is short for gpus = 3, borrow = 0" },
+		{ "queue \"a\" { gpus = 2, lend = 3 }", "lend is above gpus" },
+		{ "queue \"a\" { weight = 0 }", "weight" },
+	};
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		fixture_bad(wrong[i].text, wrong[i].says, NULL);
 }

@@ -67,9 +67,10 @@ static void on_drain(void *arg, bool on)
 	atomic_store(&door_ready, !on);
 }
 
-static bool is_ready(void *arg)
+static bool is_ready(void *arg, char *why, size_t room)
 {
 	(void) arg;
+	snprintf(why, room, "draining");
 	return atomic_load(&door_ready);
 }
 

@@ -47,7 +47,8 @@ static void test_open_paths(void)
 	expect(NULL, "GET", "/healthz", NULL, 200, "ok");
 	expect(NULL, "GET", "/readyz", NULL, 200, "ready");
 	atomic_store(&door_ready, false);
-	expect(NULL, "GET", "/readyz", NULL, 503, "not ready");
+	expect(NULL, "GET", "/readyz", NULL, 503, "not ready: draining");
+	expect(OPERATOR, "GET", "/v1/status", NULL, 200, "\"not_ready\":\"draining\"");
 	expect(NULL, "GET", "/healthz", NULL, 200, "ok");
 	atomic_store(&door_ready, true);
 	expect(NULL, "GET", "/metrics", NULL, 200, "sluice_devices{state=\"faulty\"} 1");

@@ -507,7 +507,8 @@ struct world *world_new(unsigned n_devices)
 	w->ledger.records = json_object();
 	w->ledger.objects = json_object();
 	w->ledger.history = json_array();
-	w->queues[0] = (struct conf_queue){ .name = "research", .quota = -1 };
+	w->queues[0] = (struct conf_queue){ .name = "research", .quota = -1, .borrow = -1, .lend = -1,
+	                                    .weight = 1, .per_user = -1, .reclaim = true, .preempt = true };
 	w->conf.queues = w->queues;
 	w->conf.n_queues = 1;
 	w->conf.charge_ms = 3600000;

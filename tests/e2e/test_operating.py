@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What probes, the service manager and an operator are told when something is ill."""
+import ctypes
+import os
+import socket
+import subprocess
+import time
+
+import pytest
+from conftest import model
+from sluice_site import Site
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts, and stops a thread of another user: needs root")
+
+
+def wait_for(what, name, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s for {name}")
+
+
+@pytest.fixture
+def small_disk(engine):
+    """A site whose state is on a file system of its own."""
+    with Site('workers(1)\njournal { segment = "1M" }\n' + model(engine)) as s:
+        state = os.path.join(s.folder, "state")
+        os.mkdir(state)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=0777", "none", state], capture_output=True).returncode:
+            pytest.skip("no right to mount a tmpfs")
+        try:
+            s.start()
+            yield s
+            s.stop()
+        finally:
+            s.kill()
+            subprocess.run(["umount", state], check=True)
+
+
+def test_full_disk_is_not_ready(small_disk):
+    s = small_disk
+    key, filler = s.key(), os.path.join(s.folder, "state", "filler")
+    ready = lambda: s.http("GET", "/readyz")[0]
+    assert ready() == 200 and s.admin("GET", "/readyz") == (200, "ready\n")
+    with open(filler, "wb", buffering=0) as f, pytest.raises(OSError):
+        while True:
+            f.write(bytes(4096))
+    end = time.monotonic() + 60
+    while ready() == 200 and time.monotonic() < end:
+        for _ in range(50):
+            s.chat(key, max_tokens=2)
+    status, _, body = s.http("GET", "/readyz")
+    assert status == 503 and b"ledger" in body
+    status, text = s.admin("GET", "/readyz")
+    assert status == 503 and "the ledger takes no records: " in text and "space" in text.lower(), text
+    assert s.http("GET", "/healthz")[0] == 200, "nothing would be better after a restart"
+    shown = s.ctl("status").stdout
+    assert "not ready: the ledger takes no records" in shown.split("\n")[0], shown
+    assert s.metric("sluice_ready") == 0
+    os.unlink(filler)
+    wait_for(lambda: ready() == 200, "readiness")
+    assert s.admin("GET", "/readyz") == (200, "ready\n")
+    assert s.chat(key, max_tokens=2)[0] == 200
+    assert s.metric("sluice_ready") == 1
+
+
+class ServiceManager:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        os.chmod(path, 0o777)
+
+    def heard(self, seconds):
+        """All that comes in this time."""
+        messages, end = [], time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+            try:
+                messages.append(self.socket.recv(4096).decode())
+            except TimeoutError:
+                break
+        return messages
+
+
+class Stopped:
+    """One thread of a process, held still."""
+    SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
+
+    def __init__(self, thread):
+        self.libc, self.thread = ctypes.CDLL(None, use_errno=True), thread
+        self.libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+    def __enter__(self):
+        if self.libc.ptrace(self.SEIZE, self.thread, None, None):
+            pytest.skip("no right to stop a thread: " + os.strerror(ctypes.get_errno()))
+        assert self.libc.ptrace(self.INTERRUPT, self.thread, None, None) == 0
+        os.waitpid(self.thread, 0x40000000)  # __WALL: a thread that is no child
+
+    def __exit__(self, *_):
+        assert self.libc.ptrace(self.DETACH, self.thread, None, None) == 0
+
+
+def workers_of(pid, n):
+    """The workers' threads: made last, after libuv's own and the ledger's."""
+    return sorted(int(t) for t in os.listdir(f"/proc/{pid}/task"))[-n:]
+
+
+def test_watchdog_needs_every_worker(engine):
+    with Site("workers(2)\n" + model(engine)) as s:
+        path = os.path.join(s.folder, "notify")
+        manager = ServiceManager(path)
+        s.env |= {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1200000"}
+        s.start()
+        assert wait_for(lambda: "WATCHDOG=1" in manager.heard(0.5), "a sign of life")
+        worker = workers_of(s.process.pid, 2)[1]
+        with Stopped(worker):
+            wait_for(lambda: "hangs: its loop has not turned" in s.log_text(), "a word about it")
+            manager.heard(0.01)
+            assert "WATCHDOG=1" not in manager.heard(2)
+        wait_for(lambda: "turns again" in s.log_text(), "a word about it")
+        assert wait_for(lambda: "WATCHDOG=1" in manager.heard(0.5), "a sign of life")
+        assert s.stop() == 0
