@@ -10,6 +10,7 @@
 
 #include <sluice/scheduler.h>
 
+enum { DEAD_MAX = 64 };   /* shapes of requests that are known to find no free place in a round */
 enum { MASKED_MAX = 10 }; /* victims on one machine of which every subset is tried; above, the cheapest go first */
 
 /* What decides about a waiting lease's place in the order. */
@@ -33,6 +34,9 @@ struct queue {
 	uint32_t examined;         /* behind its head */
 	int stopped;               /* nobody of it is granted any more */
 	int blocked;               /* its head waits: who follows is backfill */
+	int32_t yields_priority;   /* what `yields` was counted for, at so many actions */
+	size_t yields_at;
+	int64_t yields;            /* -1: not counted */
 	double history;            /* decayed use, as a part of the pool */
 };
 
@@ -46,6 +50,13 @@ struct past {
 	char name[SL_NAME_MAX];
 	double used;
 	uint64_t last_used_ms, last_ms;
+};
+
+/* A request that nothing free can hold: within a round free devices only become fewer. */
+struct dead {
+	uint64_t memory_bytes, time_limit_ms;
+	uint32_t devices, kind;
+	int any_kind;
 };
 
 /* Grows with the view and stays. Freed by close. */
@@ -62,6 +73,8 @@ struct fair {
 	uint32_t *machine_first;   /* CSR: devices by machine; one more than machines */
 	uint32_t *machine_devices;
 	struct reserve *reserves;  /* by machine */
+	struct dead dead[DEAD_MAX];
+	uint32_t n_dead;
 	uint32_t *runner;          /* by device: index into view.running, SL_NONE: nobody */
 	uint8_t *taken;            /* by device: given away in this round */
 	uint8_t *leaving;          /* by running lease: gives way in this round */

@@ -20,6 +20,7 @@ void place_setup(struct fair *f)
 	const sl_view *v = f->view;
 	memset(f->machine_first, 0, (v->n_machines + 1) * sizeof *f->machine_first);
 	memset(f->reserves, 0, v->n_machines * sizeof *f->reserves);
+	f->n_dead = 0;
 	memset(f->taken, 0, v->n_devices);
 	memset(f->leaving, 0, v->n_running);
 	memset(f->promoted, 0, v->n_running);
@@ -78,10 +79,25 @@ static uint32_t *room_for(struct fair *f, uint32_t n)
 	return f->n_chosen + n <= f->room_chosen ? f->chosen + f->n_chosen : NULL;
 }
 
+static int is_dead(const struct fair *f, const struct dead *d)
+{
+	for (uint32_t i = 0; i < f->n_dead; i++) {
+		const struct dead *e = &f->dead[i];
+		if (e->memory_bytes == d->memory_bytes && e->time_limit_ms == d->time_limit_ms && e->devices == d->devices &&
+		    e->kind == d->kind && e->any_kind == d->any_kind)
+			return 1;
+	}
+	return 0;
+}
+
 /* The tightest machine: small gaps are filled first, big ones stay for those who need them. */
 int place_free(struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, struct spot *spot)
 {
 	uint32_t best = UINT32_MAX, best_n = UINT32_MAX;
+	const struct dead shape = { lease->memory_bytes, lease->time_limit_ms, lease->devices, terms->kind, !lease->kind[0] };
+	*spot = (struct spot){ .machine = UINT32_MAX };
+	if (is_dead(f, &shape))
+		return 0;
 	for (uint32_t m = 0; m < f->view->n_machines && best_n > lease->devices; m++) {
 		uint32_t n = allowed(f, lease, m) ? free_on(f, lease, terms, m, NULL) : 0;
 		if (n >= lease->devices && n < best_n) {
@@ -89,6 +105,8 @@ int place_free(struct fair *f, const sl_view_lease *lease, const sl_view_lease_t
 			best_n = n;
 		}
 	}
+	if (best == UINT32_MAX && f->n_dead < DEAD_MAX)
+		f->dead[f->n_dead++] = shape;
 	*spot = (struct spot){ .machine = best, .devices = room_for(f, lease->devices) };
 	if (best == UINT32_MAX || !spot->devices)
 		return 0;

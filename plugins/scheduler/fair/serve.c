@@ -152,7 +152,7 @@ static int start(struct fair *f, const sl_view_lease *lease, const sl_view_lease
 }
 
 /* The width of nominal leases of its own queue that a claim may push aside. */
-static int64_t yields(const struct fair *f, const sl_view_lease *lease)
+static int64_t count_yields(const struct fair *f, const sl_view_lease *lease)
 {
 	const sl_view *v = f->view;
 	int64_t width = 0;
@@ -165,6 +165,18 @@ static int64_t yields(const struct fair *f, const sl_view_lease *lease)
 			width += fair_width(l);
 	}
 	return width;
+}
+
+/* The same, counted once for those of one priority while nothing happens. */
+static int64_t yields(struct fair *f, const sl_view_lease *lease)
+{
+	struct queue *q = &f->queues[lease->queue];
+	if (q->yields < 0 || q->yields_priority != lease->priority || q->yields_at != f->n) {
+		q->yields = count_yields(f, lease);
+		q->yields_priority = lease->priority;
+		q->yields_at = f->n;
+	}
+	return q->yields;
 }
 
 static void explain_place(struct fair *f, const sl_view_lease *lease)

@@ -122,7 +122,7 @@ void width_setup(struct fair *f)
 	for (uint32_t i = 0; i < v->n_queues; i++) {
 		const sl_view_queue_terms *t = &v->queue_terms[i];
 		const struct past *p = past_of(f, i);
-		f->queues[i] = (struct queue){ .first = SL_NONE };
+		f->queues[i] = (struct queue){ .first = SL_NONE, .yields = -1 };
 		f->queues[i].history = p ? decayed(f, p, t) / whole : 0;
 		width_add(f, i, 0, t->nominal_milli);
 		width_add(f, i, 1, t->borrowed_milli);
