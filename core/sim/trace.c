@@ -224,6 +224,7 @@ static int read_times(struct table *t, struct sim_job *job)
 	if (code != SL_OK)
 		return code;
 	job->submit_s = created < 0 ? 0 : created;
+	job->end_s = deleted;
 	job->run_s = scheduled < 0 || deleted < 0 ? -1 : deleted - scheduled;
 	if (scheduled >= 0 && deleted >= 0 && deleted < scheduled)
 		return wrong(t, JOB_DELETED, "that is before scheduled_time");

@@ -31,6 +31,7 @@ struct sim_job {
 	uint32_t queue;
 	int64_t submit_s;
 	int64_t run_s;         /* -1: it has no recorded run */
+	int64_t end_s;         /* when it ended in the record, -1: it did not */
 };
 
 struct sim_names {

@@ -28,6 +28,7 @@ struct rules {
 	struct kept *kept; /* kinds x machines */
 	int64_t most_cpu, most_gpus;
 	struct placement *placement;
+	uint8_t *barred;
 	uint64_t random;
 };
 
@@ -72,8 +73,9 @@ struct rules *rules_new(enum rule rule, const struct sim_cluster *cluster, const
 	                     .random = seed };
 	r->versions = calloc(cluster->n_machines, sizeof *r->versions);
 	r->kept = calloc((size_t) n_kinds * cluster->n_machines, sizeof *r->kept);
+	r->barred = calloc(cluster->n_machines, 1);
 	r->placement = rule == RULE_OURS ? placement_new(&terms) : NULL;
-	if (!r->versions || !r->kept || (rule == RULE_OURS && !r->placement)) {
+	if (!r->versions || !r->kept || !r->barred || (rule == RULE_OURS && !r->placement)) {
 		rules_free(r);
 		return NULL;
 	}
@@ -93,6 +95,7 @@ void rules_free(struct rules *r)
 	placement_free(r->placement);
 	free(r->versions);
 	free(r->kept);
+	free(r->barred);
 	free(r);
 }
 
@@ -169,26 +172,36 @@ static void look(struct rules *r, const struct sim_machine *m, const struct sim_
 		            (double) (m->free_sum - job->gpus * job->milli) / (double) (r->most_gpus * SIM_WHOLE);
 }
 
-bool rules_choose(struct rules *r, uint32_t kind, struct sim_place *place)
+/* Ours. */
+static bool choose_placement(struct rules *r, const struct sim_job *job, uint32_t barred, struct sim_place *place)
+{
+	struct placement_request request = request_of(job);
+	struct placement_choice choice;
+	if (barred != UINT32_MAX)
+		r->barred[barred] = 1;
+	bool found = placement_choose(r->placement, &request, r->barred, &choice);
+	if (barred != UINT32_MAX)
+		r->barred[barred] = 0;
+	if (!found)
+		return false;
+	*place = (struct sim_place){ .machine = choice.machine };
+	return sim_machine_pick(&r->cluster->machines[choice.machine], job, choice.level, &place->gpus);
+}
+
+bool rules_choose_without(struct rules *r, uint32_t kind, uint32_t barred, struct sim_place *place)
 {
 	const struct sim_job *job = &r->kinds[kind];
 	uint32_t best = UINT32_MAX, level = 0, fitting = 0;
 	double cost = 0;
-	if (r->placement) {
-		struct placement_request request = request_of(job);
-		struct placement_choice choice;
-		if (!placement_choose(r->placement, &request, NULL, &choice))
-			return false;
-		*place = (struct sim_place){ .machine = choice.machine };
-		return sim_machine_pick(&r->cluster->machines[choice.machine], job, choice.level, &place->gpus);
-	}
+	if (r->placement)
+		return choose_placement(r, job, barred, place);
 	for (uint32_t i = 0; i < r->cluster->n_machines; i++) {
 		struct kept *k = &r->kept[(size_t) kind * r->cluster->n_machines + i];
 		if (k->version != r->versions[i]) {
 			look(r, &r->cluster->machines[i], job, k);
 			k->version = r->versions[i];
 		}
-		if (!k->fits)
+		if (!k->fits || i == barred)
 			continue;
 		fitting++;
 		bool better = r->rule == RULE_RANDOM ? bench_random(&r->random) % fitting == 0 : k->cost < cost;
@@ -204,4 +217,9 @@ bool rules_choose(struct rules *r, uint32_t kind, struct sim_place *place)
 		return false;
 	place->machine = best;
 	return sim_machine_pick(&r->cluster->machines[best], job, level, &place->gpus);
+}
+
+bool rules_choose(struct rules *r, uint32_t kind, struct sim_place *place)
+{
+	return rules_choose_without(r, kind, UINT32_MAX, place);
 }

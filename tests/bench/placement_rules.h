@@ -19,7 +19,10 @@ void rules_free(struct rules *r);
 void rules_arrived(struct rules *r, uint32_t kind);
 /* The machine has changed. */
 void rules_changed(struct rules *r, uint32_t machine);
+/* False: it fits nowhere. */
 bool rules_choose(struct rules *r, uint32_t kind, struct sim_place *place);
+/* The same, but not on machine `barred`. */
+bool rules_choose_without(struct rules *r, uint32_t kind, uint32_t barred, struct sim_place *place);
 
 uint64_t bench_random(uint64_t *state);
 

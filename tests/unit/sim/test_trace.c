@@ -117,7 +117,7 @@ Test(trace, reads_jobs)
 	cr_assert_eq(trace.n_jobs, 3);
 	const struct sim_job *a = &trace.jobs[0], *b = &trace.jobs[1], *c = &trace.jobs[2];
 	cr_expect(a->cpu_milli == 12000 && a->memory_mib == 16384 && a->gpus == 1 && a->milli == 460 && a->models == 0);
-	cr_expect(a->submit_s == 10 && a->run_s == 80);
+	cr_expect(a->submit_s == 10 && a->run_s == 80 && a->end_s == 110);
 	cr_expect_str_eq(trace.queues.at[a->queue], "LS");
 	cr_expect_eq(b->models, 2 | 4, "a model without a machine has a number, too");
 	cr_expect_eq(b->run_s, -1, "it was never scheduled");
