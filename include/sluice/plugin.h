@@ -11,6 +11,7 @@
  *
  * Changelog
  *   1.0  2026-11-24  first version
+ *   1.1  2026-11-24  backend.h: about, telemetry, processes, events, check, suspend, resume
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -23,7 +24,7 @@ extern "C" {
 
 #define SL_PLUGIN_MAGIC 0x43554c53u /* "SLUC" */
 #define SL_ABI_MAJOR 1
-#define SL_ABI_MINOR 0
+#define SL_ABI_MINOR 1
 
 /* Kinds. Numbers are never reused. One descriptor is one kind. */
 enum sl_kind {
