@@ -109,6 +109,7 @@ void text_kind(char *out, size_t room, const char *model, unsigned long long mem
 	out[n] = '\0';
 	if (!n)
 		text_copy(out, room, "gpu");
-	if (memory_bytes)
-		text_append(out, room, "-%llug", sold_as((memory_bytes + (1ull << 29)) >> 30));
+	unsigned long long gib = (memory_bytes + (1ull << 29)) >> 30;
+	if (gib)
+		text_append(out, room, "-%llug", sold_as(gib));
 }

@@ -29,6 +29,7 @@ struct word {
 	char why[256];
 };
 
+__attribute__((format(printf, 3, 0)))
 static void set(struct conform *c, enum conform_result result, const char *format, va_list args)
 {
 	if (c->result == CONFORM_FAILED) /* the first reason counts */

@@ -173,6 +173,7 @@ def in_agent(folder):
     agent = Both({"nvml": NVML, "driver": DRIVER, "settle": 300, "scrub_timeout": 1500})
     agent.wait("cuda runs", lambda a, d: state_of(a, "cuda")["state"] == "running" and GPUS[0] in d)
     c = Client(agent.socket)
+    tap.ok("driver 570.1" in state_of(c.ok("devices"), "cuda")["about"], "and says what it found", state_of(c.ok("devices"), "cuda"))
     d = {x["uuid"]: x for x in c.ok("devices")["devices"] if x["backend"] == "cuda"}
     tap.same(sorted(d), sorted(GPUS[:3] + [SLICE]), "GPUs, and the slice in the place of the GPU that is cut")
     tap.same((d[GPUS[0]]["kind"], d[GPUS[0]]["bus"], d[GPUS[0]]["temperature_c"]), ("h100-80g", "0000:1a:00.0", 40), "kind, bus")

@@ -18,3 +18,9 @@ tests_fake_wrong_la_LDFLAGS = $(fake_ldflags)
 dist_check_SCRIPTS += tests/fake/backends.sh
 TESTS += tests/fake/backends.sh
 EXTRA_DIST += tests/fake/backends_test.py
+
+if ENABLE_BACKEND_CUDA
+check_PROGRAMS += tests/fake/test_suspend
+tests_fake_test_suspend_SOURCES = tests/fake/test_suspend.c
+tests_fake_test_suspend_LDADD = core/plugin/libplugin.a core/base/libbase.a $(JANSSON_LIBS) $(CRYPTO_LIBS) $(XXHASH_LIBS) -ldl
+endif
