@@ -195,6 +195,7 @@ SL_EXPORT const sl_plugin sluice_plugin = {
 	.name = "sim",
 	.version = "1.0",
 	.summary = "simulated devices that fail on command",
+	.caps = SL_BACKEND_CAP_SUSPEND,
 	.options = options,
 	.n_options = sizeof options / sizeof *options,
 	.open = sim_open,

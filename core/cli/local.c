@@ -59,6 +59,58 @@ int plugin_check_run(struct cli *cli)
 	return refusal == PLUGIN_FINE ? CLI_DONE : REFUSED_BASE + (int) refusal;
 }
 
+/* NAME=VALUE, where a value that reads as JSON is meant as such, and any other one is text. */
+static json_t *plugin_options(const struct cli *cli, const char **wrong)
+{
+	json_t *options = json_object();
+	for (int i = 0; i < cli->n_values; i++) {
+		const char *text = cli->values[i].text, *is;
+		if (strcmp(cli->values[i].option->name, "option") != 0)
+			continue;
+		is = strchr(text, '=');
+		if (!is || is == text) {
+			*wrong = text;
+			break;
+		}
+		char *name = str_dup((sl_str){ text, (size_t) (is - text) });
+		json_t *value = json_loads(is + 1, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+		json_object_set_new(options, name, value ? value : json_string(is + 1));
+		free(name);
+	}
+	return options;
+}
+
+int plugin_test_run(struct cli *cli)
+{
+	const char *wrong = NULL, *result;
+	size_t i, failed = 0;
+	json_t *options = plugin_options(cli, &wrong), *list, *line;
+	if (wrong) {
+		json_decref(options);
+		return cli_fail(cli, CLI_USAGE, "sluicectl help plugins test", "--option wants NAME=VALUE, not '%s'", wrong);
+	}
+	list = plugin_test_file(cli->args[0], options);
+	json_decref(options);
+	json_array_foreach(list, i, line) {
+		const char *why = json_get_str(line, "why", "");
+		result = json_get_str(line, "result", "");
+		failed += strcmp(result, "failed") == 0;
+		if (!cli_is_json(cli))
+			buf_printf(&cli->out, "%-8s %-16s %s\n", result, json_get_str(line, "check", ""),
+			           *why ? why : json_get_str(line, "promise", ""));
+	}
+	if (cli_is_json(cli)) {
+		json_t *document = json_pack("{s:b, s:O}", "ok", failed == 0, "checks", list);
+		json_set_str(document, "file", str_of(cli->args[0]));
+		output_json(cli, document);
+		json_decref(document);
+	}
+	if (failed)
+		cli_note(cli, "%s: %zu of %zu promises are broken", cli->args[0], failed, json_array_size(list));
+	json_decref(list);
+	return failed ? CLI_FAILED : CLI_DONE;
+}
+
 static const struct cli_column plugin_columns[] = {
 	{ "KIND", "kind", AS_TEXT, 0, NULL },
 	{ "NAME", "name", AS_TEXT, 0, NULL },

@@ -134,6 +134,11 @@ static const struct cli_option eval_options[] = {
 	END_OPTIONS
 };
 
+static const struct cli_option plugin_test_options[] = {
+	{ "option", 0, OPTION_TEXT, "NAME=VALUE", NULL, "an option of the plugin, as in sluice.lua", NULL, true },
+	END_OPTIONS
+};
+
 #define LIST(noun_, alias_, role_, list_, options_, summary_, examples_) \
 	{ .noun = noun_, .alias = alias_, .role = role_, .list = &list_, .options = options_, .summary = summary_, \
 	  .examples = examples_, .run = list_run }
@@ -270,6 +275,12 @@ const struct cli_command cli_commands[] = {
 	  .summary = "would sluice load this file, and if not, why",
 	  .text = "Ends with 0, or with a code from 65 on that tells one reason from another; see sluice/plugin.h.",
 	  .examples = "plugins check ./fair2.so", .run = plugin_check_run },
+	{ .noun = "plugins", .alias = "plugin", .verb = "test", .args = "FILE", .args_min = 1, .args_max = 1,
+	  .options = plugin_test_options, .summary = "does this backend keep what backend.h promises",
+	  .text = "A line for each promise, tried in a process of its own with a deadline. Devices are prepared, released, "
+	          "and so scrubbed: run it where no lease has them. Devices on which the backend sees a process are left alone. "
+	          "Ends with 1 when a promise is broken.",
+	  .examples = "plugins test ./mygpu.so\nplugins test ./mygpu.so --option root=/tmp/sys --json", .run = plugin_test_run },
 	{ .noun = "version", .summary = "the version", .examples = "version", .run = version_run },
 	{ .noun = "completion", .args = "bash|zsh|fish", .args_min = 1, .args_max = 1, .summary = "a shell's completion script",
 	  .examples = "completion bash > /etc/bash_completion.d/sluicectl", .run = completion_run },
