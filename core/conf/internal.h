@@ -122,6 +122,7 @@ void read_limits(struct loader *l, lua_State *L, const struct subject *subject, 
 void read_price(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_replicas(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_endpoints(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
+void read_route(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_options(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_listen(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *conf);
 void read_metrics(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *conf);
