@@ -80,11 +80,41 @@ static void take_strip(struct engine_reader *r, lua_State *L)
 	lua_pop(L, 1);
 }
 
+/* step = { base =, prefill =, quadratic =, sequence =, context = }, milliseconds. */
+static void take_step(struct engine_reader *r, lua_State *L)
+{
+	struct conf_step *step = &r->engine->step;
+	const struct {
+		const char *name;
+		double *value;
+	} parts[] = { { "base", &step->base }, { "prefill", &step->prefill }, { "quadratic", &step->quadratic },
+		{ "sequence", &step->sequence }, { "context", &step->context } };
+	enum { N = sizeof parts / sizeof parts[0], MS_MAX = 100000 };
+	int type = lua_getfield(L, -1, "step"), known = 0, given = 0;
+	for (int i = 0; i < N && type == LUA_TTABLE; i++) {
+		if (lua_getfield(L, -1, parts[i].name) != LUA_TNIL) {
+			double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+			if (!(value >= 0 && value <= MS_MAX))
+				r->wrong = "step";
+			*parts[i].value = value;
+			known++;
+		}
+		lua_pop(L, 1);
+	}
+	for (bool more = type == LUA_TTABLE && (lua_pushnil(L), lua_next(L, -2)); more; more = lua_next(L, -2)) {
+		lua_pop(L, 1);
+		given++;
+	}
+	if ((type != LUA_TTABLE && type != LUA_TNIL) || given != known || (type == LUA_TTABLE && (step->base <= 0 || step->prefill <= 0)))
+		r->wrong = "step";
+	lua_pop(L, 1);
+}
+
 /* The only argument is the reader, below the engine's table. */
 static int read_engine(lua_State *L)
 {
 	static const char *const known[] = { "name", "summary", "health", "metrics", "unix_socket", "usage_option",
-		"usage_running", "full", "strip", "keepalive", "close_after_stream", "command", NULL };
+		"usage_running", "full", "strip", "keepalive", "close_after_stream", "step", "command", NULL };
 	struct engine_reader *r = lua_touserdata(L, 1);
 	struct conf_engine *engine = r->engine;
 	lua_settop(L, 2);
@@ -113,6 +143,7 @@ static int read_engine(lua_State *L)
 	take_bool(r, L, "close_after_stream", &engine->close_after_stream);
 	take_full(r, L);
 	take_strip(r, L);
+	take_step(r, L);
 	lua_getfield(L, -1, "keepalive");
 	if (!lua_isnil(L, -1) && !value_duration_ms(L, -1, &engine->keepalive_ms))
 		r->wrong = "keepalive";

@@ -126,6 +126,7 @@ void read_price(struct loader *l, lua_State *L, const struct subject *subject, c
 void read_gpu_hour(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *kind);
 void read_replicas(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_endpoints(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
+void read_route(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_options(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_listen(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *conf);
 void read_metrics(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *conf);

@@ -16,7 +16,7 @@ static void became_ready(struct fleet *fleet, struct replica *replica)
 	replica->why[0] = '\0';
 	log_info("replica %s is ready at %s", replica->name, replica->listen);
 	if (replica->route)
-		route_replica_set(replica->route, ROUTE_READY);
+		route_replica_set(replica->route, ROUTE_READY, fleet_now_ms() * 1000);
 	fleet_look_in(fleet, 0);
 	replica_check_in(fleet, replica, HEALTH_READY_MS);
 }

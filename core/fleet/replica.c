@@ -141,7 +141,7 @@ static int enter(struct fleet *fleet, struct replica *replica, int concurrency, 
 {
 	struct fleet_model *model = replica->model;
 	replica->route = route_replica_add(model->route, replica->name, &replica->address, NULL, served_name, concurrency,
-	                                   ROUTE_STARTING);
+	                                   ROUTE_STARTING, fleet_now_ms() * 1000);
 	if (!replica->route)
 		return error_set(error, SL_EFULL, "model '%s' has no room for one more replica", model->name);
 	struct replica **link = &model->replicas;
@@ -232,7 +232,7 @@ void replica_drain(struct fleet *fleet, struct replica *replica, const char *rea
 	str_copy(replica->why, sizeof replica->why, str_of(reason));
 	replica_set_state(replica, FLEET_DRAINING);
 	if (replica->route)
-		route_replica_set(replica->route, ROUTE_DRAINING);
+		route_replica_set(replica->route, ROUTE_DRAINING, fleet_now_ms() * 1000);
 }
 
 void replica_release(struct fleet *fleet, struct replica *replica, const char *reason)

@@ -86,6 +86,7 @@ static void run_for(uint64_t ms)
 /* A request that waits. */
 struct client {
 	struct route_waiter waiter;
+	struct route_use use;
 	bool woken;
 };
 
@@ -105,8 +106,8 @@ static void request(struct client *client)
 {
 	*client = (struct client){ .waiter.wake = on_wake };
 	struct route_replica *got = NULL;
-	enum route_result result =
-		route_choose(the_model(), clock_mono_ns() / 1000000, NULL, 0, NULL, 0, true, &client->waiter, &got);
+	struct route_ask ask = { .now_us = clock_mono_ns() / 1000, .use = &client->use, .may_start = true, .waiter = &client->waiter };
+	enum route_result result = route_choose(the_model(), &ask, &got);
 	if (result == ROUTE_CHOSEN) {
 		client->waiter.replica = got;
 		client->woken = true;
@@ -116,7 +117,7 @@ static void request(struct client *client)
 
 static void finish(struct client *client)
 {
-	route_done(client->waiter.replica, clock_mono_ns() / 1000000, false);
+	route_done(&client->use, clock_mono_ns() / 1000, false, NULL);
 }
 
 static void expect_replica(size_t index, const char *name, const char *state)
