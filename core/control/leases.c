@@ -364,16 +364,18 @@ void control_lease_signal(struct call *call)
 		call_json(call, 202, json_object());
 }
 
-static void on_stdin(void *arg, int code)
+static void on_stdin(void *arg, int code, int64_t taken)
 {
 	struct call *call = arg;
 	sl_error error = { 0 };
 	if (code == SL_OK) {
-		call_json(call, 200, json_object());
+		call_json(call, 200, taken < 0 ? json_object() : json_pack("{s:I}", "taken", (json_int_t) taken));
 	} else if (code == SL_EAGAIN) {
 		call_fail(call, 503, "pipe_full", NULL, "send it again later", "the program does not read its input at the moment");
 	} else {
-		error_set(&error, code, "the input was not taken: the program has ended, or has closed it");
+		error_set(&error, code, code == SL_EUNAVAILABLE ? "the agent is away: whether it has taken the input is not known"
+		          : code == SL_EINVAL ? "from: what is before this place has not come"
+		                              : "the input was not taken: the program has ended, or has closed it");
 		call_fail_error(call, &error);
 	}
 	call_unref(call);
@@ -388,9 +390,13 @@ void control_lease_stdin(struct call *call)
 	if (!lease)
 		return;
 	json_decref(lease);
-	bool eof = call_query(call, "eof", flag, sizeof flag) && strcmp(flag, "0") != 0;
+	struct pool_input input = { .data = call->x->body,
+		.eof = call_query(call, "eof", flag, sizeof flag) && strcmp(flag, "0") != 0 };
+	if (!call_query_int(call, "writer", 1, INT64_MAX, 0, &input.writer) ||
+	    !call_query_int(call, "from", 0, INT64_MAX / 2, 0, &input.from))
+		return;
 	call_ref(call);
-	if (pool_stdin(call->control->pool, number, call->x->body, eof, on_stdin, call, &error) == SL_OK)
+	if (pool_stdin(call->control->pool, number, &input, on_stdin, call, &error) == SL_OK)
 		return;
 	call_fail_error(call, &error);
 	call_unref(call);

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import openai
@@ -55,6 +56,27 @@ def test_run(pool):
 @pytest.mark.parametrize("command,code", [(["true"], 0), (["sh", "-c", "kill -9 $$"], 137), (["/nope"], 127), (["/etc/passwd"], 126)])
 def test_exit_codes(pool, command, code):
     assert pool.ctl("run", "-G", "1", "--", *command, check=False).returncode == code
+
+
+def test_input_over_kill_9(pool):
+    """What is sent while sluiced is killed again and again arrives once and in order."""
+    import hashlib
+    import random
+    data = random.Random(3).randbytes(3000000)
+    run = subprocess.Popen([os.path.join(ROOT, "bin", "sluicectl"), "--socket", pool.control, "run", "--", "sh", "-c",
+                            "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c 250000; sleep 0.15; done | sha256sum"],
+                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    feeder = threading.Thread(target=lambda: (run.stdin.write(data), run.stdin.close()))
+    feeder.start()
+    time.sleep(0.4)
+    for _ in range(4):
+        pool.kill()
+        pool.start()
+        time.sleep(0.2)
+    out, err = run.stdout.read(), run.stderr.read()
+    feeder.join()
+    assert run.wait() == 0, err
+    assert out.split()[0].decode() == hashlib.sha256(data).hexdigest()
 
 
 def test_stdin_and_binary(pool):

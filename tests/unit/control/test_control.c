@@ -155,6 +155,11 @@ static void test_one_lease(void)
 	expect_error(DANA, "POST", "/v1/gpu/leases/L7/signal", "{\"singal\":2}", 400, "unknown_field");
 	expect(DANA, "POST", "/v1/gpu/leases/L7/stdin?eof=1", "some bytes", 200, NULL);
 	tap_ok(fake_pool.stdin_bytes == 10 && fake_pool.stdin_eof, "input arrives, and its end");
+	expect(DANA, "POST", "/v1/gpu/leases/L7/stdin?writer=5&from=100", "abc", 200, "{\"taken\":102}");
+	expect_error(DANA, "POST", "/v1/gpu/leases/L7/stdin?writer=0&from=1", "x", 400, "invalid_parameter");
+	expect_error(DANA, "POST", "/v1/gpu/leases/L7/stdin?writer=5&from=-1", "x", 400, "invalid_parameter");
+	fake_pool.stdin_code = SL_EUNAVAILABLE;
+	expect_error(DANA, "POST", "/v1/gpu/leases/L7/stdin?writer=5", "x", 503, "unavailable");
 	fake_pool.stdin_code = SL_EAGAIN;
 	expect_error(DANA, "POST", "/v1/gpu/leases/L7/stdin", "x", 503, "pipe_full");
 	expect(DANA, "GET", "/v1/gpu/leases/L7/logs", NULL, 200, "");
