@@ -143,6 +143,22 @@ static int op_stdin(struct client *c, struct reply to, json_t *request, sl_error
 	return rc;
 }
 
+static int op_listens(struct client *c, struct reply to, json_t *request, sl_error *error)
+{
+	struct lease *l;
+	int64_t port = 0;
+	bool own;
+	int rc = get_lease(c, request, &l, error);
+	if (rc != SL_OK)
+		return rc;
+	if (!get_number(request, "port", false, 1, 65535, &port))
+		return wrong(error, "port");
+	rc = tree_listens(&l->tree, (unsigned) port, &own, error);
+	if (rc == SL_OK)
+		server_ok(c->agent, to, json_pack("{s:b}", "own", own));
+	return rc;
+}
+
 static int op_stop(struct client *c, struct reply to, json_t *request, sl_error *error)
 {
 	struct lease *l;
@@ -359,6 +375,7 @@ void ops_request(struct client *c, json_t *request)
 		{ "hello", op_hello }, { "devices", op_devices }, { "start", op_start }, { "signal", op_signal },
 		{ "stdin", op_stdin }, { "stop", op_stop }, { "logs", op_logs }, { "follow", op_follow },
 		{ "unfollow", op_unfollow }, { "list", op_list }, { "forget", op_forget }, { "scrub", op_scrub },
+		{ "listens", op_listens },
 	};
 	const json_t *id = json_object_get(request, "id"), *name = json_object_get(request, "op");
 	struct reply to = { c->number, json_integer_value(id) };

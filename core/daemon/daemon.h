@@ -59,6 +59,7 @@ struct daemon {
 	bool ready, drained, stopping, was_root;
 	uid_t engine_uid;             /* engines run as */
 	gid_t engine_gid;
+	char sockets[4096];           /* folder that engines of another user and we share, empty: none */
 	pthread_mutex_t why_lock;     /* the ledger's thread says why it takes nothing */
 	char ledger_why[256];
 	uv_thread_t stopper;

@@ -124,8 +124,7 @@ static int open_pool_and_fleet(struct daemon *d, const json_t *leases, uint64_t 
 	snprintf(folder, sizeof folder, "%s/engines", d->conf->state);
 	struct fleet_options fleet = { .loop = &d->loop, .conf = d->conf, .pool = d->pool, .route = d->route, .policy = d->policy,
 		.folder = folder, .uid = d->engine_uid, .gid = d->engine_gid,
-		/* A socket in our folder is out of reach for another user. */
-		.tcp_only = d->engine_uid != geteuid() };
+		.sockets = d->sockets[0] ? d->sockets : d->engine_uid == geteuid() ? folder : NULL };
 	d->fleet = fleet_open(&fleet, error);
 	return d->fleet ? SL_OK : error->code;
 }

@@ -98,6 +98,11 @@ void pool_unwatch(struct pool_watch *watch);
 int pool_logs(struct pool *pool, uint64_t number, const char *source, int64_t from, size_t max,
               void (*done)(void *arg, const char *data, size_t len, uint64_t from, uint64_t next), void *arg, sl_error *error);
 
+/* Does the lease's program, and nobody else, listen on this TCP port of its machine? done() once, later, with SL_OK and the
+ * answer, or an error: SL_EINVAL from an agent of an earlier release, which cannot tell. */
+int pool_listens(struct pool *pool, uint64_t number, unsigned port, void (*done)(void *arg, int code, bool own), void *arg,
+                 sl_error *error);
+
 /* Views; the caller decrefs. pool_lease: open leases and those that ended lately (1,000). NULL: not known (ask the
  * store). */
 json_t *pool_lease(struct pool *pool, uint64_t number);

@@ -274,6 +274,37 @@ int pool_stdin(struct pool *pool, uint64_t number, const struct pool_input *inpu
 	return code;
 }
 
+struct listens_request {
+	void (*done)(void *arg, int code, bool own);
+	void *arg;
+};
+
+static void on_listens(struct pool *pool, uint64_t arg, const json_t *ok, const sl_error *error)
+{
+	struct listens_request *request = (struct listens_request *) (uintptr_t) arg;
+	(void) pool;
+	request->done(request->arg, ok ? SL_OK : error->code, json_get_bool(ok, "own", false));
+	free(request);
+}
+
+int pool_listens(struct pool *pool, uint64_t number, unsigned port, void (*done)(void *arg, int code, bool own), void *arg,
+                 sl_error *error)
+{
+	char id[LEASE_ID_MAX];
+	if (!running_job(pool, number, error))
+		return SL_ECONFLICT;
+	struct listens_request *request = malloc(sizeof *request);
+	if (!request)
+		return error_set(error, SL_ENOMEM, "out of memory");
+	*request = (struct listens_request){ done, arg };
+	lease_id(number, id);
+	int code = agent_call(&pool->agent, "listens", json_pack("{s:s, s:i}", "lease", id, "port", (int) port), on_listens,
+	                      (uint64_t) (uintptr_t) request, error);
+	if (code != SL_OK)
+		free(request);
+	return code;
+}
+
 static void on_scrubbed(struct pool *pool, uint64_t index, const json_t *ok, const sl_error *error)
 {
 	struct device *d = index < pool->devices.n ? &pool->devices.at[index] : NULL;
