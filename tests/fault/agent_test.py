@@ -273,23 +273,23 @@ def ports(agent, tag):
     """Whose a port is, also when a grandchild has it, or one beside another."""
     c = Client(agent.socket)
     listen = "import socket, time; s = socket.create_server(('%s', 0)); print(s.getsockname()[1], flush=True); time.sleep(1000)"
-    c.start("P" + tag, ["sh", "-c", "umask; (python3 -c \"%s\" & wait) & wait" % (listen % "127.0.0.1")], umask=0o27)
-    c.start("O" + tag, ["python3", "-c", listen % ""])
-    for lease in "PO":
+    c.start("TA" + tag, ["sh", "-c", "umask; (python3 -c \"%s\" & wait) & wait" % (listen % "127.0.0.1")], umask=0o27)
+    c.start("TB" + tag, ["python3", "-c", listen % ""])
+    for lease in ("TA", "TB"):
         c.wait_log(lease + tag, "\n")
     end = time.monotonic() + 20
-    while len(c.log("P" + tag, "out").split()) < 2 and time.monotonic() < end:
+    while len(c.log("TA" + tag, "out").split()) < 2 and time.monotonic() < end:
         time.sleep(0.05)
-    mask, port = c.log("P" + tag, "out").split()
-    other = int(c.log("O" + tag, "out"))
+    mask, port = c.log("TA" + tag, "out").split()
+    other = int(c.log("TB" + tag, "out"))
     tap.same(mask, "0027", "%s: the umask that was asked for" % tag)
     own = lambda lease, port: c.ok("listens", lease=lease + tag, port=int(port))["own"]
-    tap.same((own("P", port), own("O", port), own("O", other), own("P", other)), (True, False, True, False), "%s: whose a port is" % tag)
+    tap.same((own("TA", port), own("TB", port), own("TB", other), own("TA", other)), (True, False, True, False), "%s: whose a port is" % tag)
     with socket.create_server(("127.0.0.2", int(port))):
-        tap.same(own("P", port), False, "%s: a port that others listen on too is not a lease's own" % tag)
-    tap.same(own("P", 1), False, "%s: nobody listens" % tag)
-    tap.same(c.code("listens", lease="P" + tag, port=0), EINVAL, "%s: no port" % tag)
-    for lease in "PO":
+        tap.same(own("TA", port), False, "%s: a port that others listen on too is not a lease's own" % tag)
+    tap.same(own("TA", 1), False, "%s: nobody listens" % tag)
+    tap.same(c.code("listens", lease="TA" + tag, port=0), EINVAL, "%s: no port" % tag)
+    for lease in ("TA", "TB"):
         c.ok("stop", lease=lease + tag, notice_ms=0)
         c.event("ended", lease=lease + tag)
 
