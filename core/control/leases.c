@@ -213,6 +213,40 @@ static bool read_wish(struct call *call, struct wish *wish)
 	return true;
 }
 
+/* The policy's word on it: it may refuse, or change the terms. False: answered. */
+static bool ask_policy(struct call *call, struct wish *wish)
+{
+	struct control *control = call->control;
+	struct pool_request *r = &wish->request;
+	char program[SL_NAME_MAX];
+	struct policy_lease_terms terms;
+	sl_error error = { 0 };
+	if (!control->policy)
+		return true;
+	default_name(r->argv, program);
+	const struct policy_lease_request asked = { .name = r->name, .tenant = r->tenant, .user = r->user, .tier = call->who.tier,
+		.queue = wish->queue, .kind = r->kind, .program = program, .gpus = r->devices, .memory_bytes = r->memory_bytes,
+		.limit_ms = r->time_ms, .priority = r->priority, .detach = r->detach, .wall_ms = clock_wall_ms() };
+	if (policy_lease(control->policy, &asked, &terms, &error) != SL_OK) {
+		if (control->conf->policy_fail_open)
+			return true;
+		call_fail(call, 500, "policy_error", NULL, NULL, "the site's policy failed; its operators find why in the log of sluiced");
+		return false;
+	}
+	if (terms.verdict == POLICY_DENY) {
+		call_fail(call, terms.denial.status, terms.denial.code, NULL, NULL, "%s", terms.denial.message);
+		return false;
+	}
+	str_copy(wish->queue, sizeof wish->queue, str_of(terms.queue));
+	const struct conf_queue *queue = conf_queue(control->conf, str_of(wish->queue));
+	/* Above the queue's bound the policy's word is worth the bound; what the caller asked for is refused there. */
+	if (terms.limit_ms != r->time_ms && queue && queue->time_max_ms && terms.limit_ms > (uint64_t) queue->time_max_ms)
+		terms.limit_ms = (uint64_t) queue->time_max_ms;
+	r->time_ms = terms.limit_ms;
+	r->priority = terms.priority;
+	return true;
+}
+
 /* The number of a lease that is to be answered with. */
 static uint64_t *remember(struct call *call, uint64_t number)
 {
@@ -249,6 +283,8 @@ void control_lease_new(struct call *call)
 		call_fail(call, 403, "no_uid", NULL, NULL, "a job runs as its owner, and this caller has no Unix user here");
 		return;
 	}
+	if (!ask_policy(call, &wish))
+		return;
 	if (pool_submit(call->control->pool, &wish.request, &number, &error) != SL_OK) {
 		call_fail_error(call, &error);
 		return;

@@ -208,7 +208,7 @@ static json_t *list_plugins(void *arg)
 static int open_control(struct daemon *d, sl_error *error)
 {
 	struct control_options options = { .loop = &d->loop, .conf = d->conf, .pool = d->pool, .fleet = d->fleet, .route = d->route,
-		.identity = d->identity, .ledger = d->ledger, .quota = d->quota, .auth = d->auth, .n_auth = d->n_auth, .arg = d,
+		.identity = d->identity, .ledger = d->ledger, .quota = d->quota, .policy = d->policy, .auth = d->auth, .n_auth = d->n_auth, .arg = d,
 		.callbacks = { .reload = on_reload, .drain = on_drain, .ready = is_ready, .gateway_status = gateway_json,
 			.plugins = list_plugins } };
 	d->control = control_open(&options, error);
