@@ -172,10 +172,12 @@ agent {{ socket = "{self.folder}/run/agent.sock", start = {"true" if self.agent 
     def agent_socket(self):
         return os.path.join(self.folder, "run", "agent.sock")
 
+    def agent_hello(self):
+        return quickstart_stop.Agent(self.agent_socket()).call("hello", version=1)
+
     def agent_leases(self):
         """What the agent says of its leases, by name."""
         agent = quickstart_stop.Agent(self.agent_socket())
-        agent.call("hello", version=1)
         return {lease["lease"]: lease for lease in agent.call("list")["leases"]}
 
     def revive_agent(self):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from conftest import model
-from sluice_site import Site
+from sluice_site import ROOT, Site
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts, and stops a thread of another user: needs root")
 
@@ -125,3 +125,16 @@ def test_watchdog_needs_every_worker(engine):
         wait_for(lambda: "turns again" in s.log_text(), "a word about it")
         assert wait_for(lambda: "WATCHDOG=1" in manager.heard(0.5), "a sign of life")
         assert s.stop() == 0
+
+
+def test_two_agents_on_one_state_folder():
+    with Site("workers(1)\n", agent=True) as s:
+        s.start()
+        with open(s.config_path) as f:
+            text = f.read()
+        other = s.write("other.lua", text.replace("agent.sock", "other-agent.sock").replace("control.sock", "other.sock"))
+        p = subprocess.run([os.path.join(ROOT, "sbin", "sluiced"), "-c", other], capture_output=True, text=True, timeout=60)
+        pid = s.agent_hello()["pid"]
+        assert p.returncode == 1, p.stderr
+        assert f"another sluice-agent (pid {pid}, at {s.folder}/run/agent.sock) has the state folder {s.folder}/state-agent: stop that one" \
+            in p.stderr, p.stderr
