@@ -97,6 +97,8 @@ json_t *restore_leases(struct daemon *d, uint64_t *last_number, sl_error *error)
 /* rooms.c: opens and closes the rooms in their order. */
 int rooms_open(struct daemon *d, sl_error *error);
 void rooms_close(struct daemon *d);
+/* After rooms_close, plugins_close and the last turn of the loop. */
+void rooms_free(struct daemon *d);
 /* After gateway_stop. */
 void rooms_free_gateway(struct daemon *d);
 

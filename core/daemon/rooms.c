@@ -256,4 +256,23 @@ void rooms_close(struct daemon *d)
 		pool_close(d->pool);
 	if (d->ledger)
 		ledger_close(d->ledger);
+	d->gateway = NULL;
+	d->fleet = NULL;
+	d->pool = NULL;
+	d->ledger = NULL;
+}
+
+/* What the rooms shared; auth plugins look into identities until they are closed. */
+void rooms_free(struct daemon *d)
+{
+	policy_close(d->policy);
+	route_free(d->route);
+	identity_free(d->identity);
+	quota_free(d->quota);
+	conf_unref(d->conf);
+	d->policy = NULL;
+	d->route = NULL;
+	d->identity = NULL;
+	d->quota = NULL;
+	d->conf = NULL;
 }
