@@ -25,6 +25,11 @@ plugin "scheduler/fifo" {}
 queue "research" { quota = 4, time = "4h", time_max = "24h" }
 queue "models" { quota = 2, priority = 10 }
 
+-- What a lease pays for each GPU, from its program's start until the device is given back. Replicas pay nothing: their
+-- callers pay for tokens.
+kind "default" { gpu_hour = 1.20 }
+kind "h100-80g" { gpu_hour = 2.50 }
+
 -- A model that sluice starts when somebody asks for it, and stops ten minutes after the last request.
 model "llama-8b" {
   engine = "vllm",

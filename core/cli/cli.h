@@ -155,6 +155,7 @@ int devices_show_run(struct cli *cli);    /* show.c */
 int leases_show_run(struct cli *cli);
 int models_show_run(struct cli *cli);
 int ledger_run(struct cli *cli);
+int ledger_verify_run(struct cli *cli);   /* verify.c */
 int config_show_run(struct cli *cli);
 int status_run(struct cli *cli);          /* status.c */
 int usage_run(struct cli *cli);           /* usage.c */

@@ -27,7 +27,8 @@ core_cli_libcli_a_SOURCES = \
 	core/cli/sink.c core/cli/sink.h \
 	core/cli/status.c \
 	core/cli/table.c \
-	core/cli/usage.c
+	core/cli/usage.c \
+	core/cli/verify.c
 
 bin_PROGRAMS += sluicectl
 sluicectl_SOURCES = core/cli/main.c

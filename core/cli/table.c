@@ -24,7 +24,8 @@ const struct cli_option cli_global_options[] = {
 static const struct cli_option leases_options[] = {
 	{ "all", 0, OPTION_FLAG, NULL, NULL, "everybody's leases (operator)", "all=1", false },
 	{ "state", 0, OPTION_TEXT, "STATE", NULL, "open or ended", "state", false },
-	{ "limit", 0, OPTION_NUMBER, "N", NULL, "at most so many", "limit", false },
+	{ "limit", 0, OPTION_NUMBER, "N", "100", "at most so many", "limit", false },
+	{ "before", 0, OPTION_TEXT, "LEASE", NULL, "only older ones: the last of a list gives the next page", "before", false },
 	END_OPTIONS
 };
 
@@ -94,12 +95,22 @@ static const struct cli_option key_options[] = {
 };
 
 static const struct cli_option usage_options[] = {
-	{ "by", 0, OPTION_TEXT, "A,B", "model", "group by day, tenant, user, key, model", NULL, false },
+	{ "by", 0, OPTION_TEXT, "A,B", "model", "group by hour, day, tenant, user, key, model, queue, kind, lease", NULL, false },
 	{ "since", 0, OPTION_TIME, "TIME", "this month", "from then on; days are UTC", "since", false },
 	{ "until", 0, OPTION_TIME, "TIME", "now", "before then", "until", false },
 	{ "tenant", 0, OPTION_TEXT, "TENANT", NULL, "only this tenant", "tenant", false },
 	{ "key", 0, OPTION_TEXT, "KEY", NULL, "only this key", "key", false },
+	{ "user", 0, OPTION_TEXT, "USER", NULL, "only this user", "user", false },
 	{ "model", 0, OPTION_TEXT, "MODEL", NULL, "only this model", "model", false },
+	{ "queue", 0, OPTION_TEXT, "QUEUE", NULL, "only leases of this queue", "queue", false },
+	{ "kind", 0, OPTION_TEXT, "KIND", NULL, "only leases of this kind of device", "kind", false },
+	{ "lease", 0, OPTION_TEXT, "LEASE", NULL, "only this lease", "lease", false },
+	{ "format", 0, OPTION_TEXT, "focus", NULL, "CSV in the columns of FOCUS 1.4, for those who do the accounts", NULL, false },
+	END_OPTIONS
+};
+
+static const struct cli_option verify_options[] = {
+	{ "known", 0, OPTION_TEXT, "RECORD:DIGEST", NULL, "what an earlier look has shown: the chain must have it still", NULL, false },
 	END_OPTIONS
 };
 
@@ -218,12 +229,24 @@ const struct cli_command cli_commands[] = {
 	  .examples = "keys delete slk_7Q2MXpVt", .run = keys_delete_run },
 
 	{ .noun = "usage", .role = "anyone", .options = usage_options, .summary = "what was used, and what it costs",
-	  .text = "Totals come from the ledger: every way to ask gives the same figures. Days are UTC.",
-	  .examples = "usage\nusage --by day,model --since 2026-11-01\nusage --by tenant -o csv", .run = usage_run },
+	  .text = "Requests and leases in one bill. Totals come from the ledger: every way to ask gives the same figures. Days and "
+	          "hours are UTC. A running lease stands in it up to the last full hour (charge_every of sluice.lua), and in the "
+	          "hour in which it used its GPUs. What serves models is in no cost, since the tokens are paid for: -o wide "
+	          "shows operators its GPU hours and what they would cost.",
+	  .examples = "usage\nusage --by day,model --since 2026-11-01\nusage --by tenant -o csv\n"
+	              "usage --by lease,kind --queue research\nusage --format focus --since 2026-11-01 --until 2026-12-01",
+	  .run = usage_run },
 	LIST("limits", "limit", "anyone", limits_list, limits_options, "limits that hold, and what is left of them",
 	     "limits\nlimits --key slk_7Q2MXpVt"),
 	{ .noun = "ledger", .role = "operator", .summary = "the ledger's counters", .examples = "ledger",
 	  .run = ledger_run },
+	{ .noun = "ledger", .verb = "verify", .role = "operator", .options = verify_options,
+	  .summary = "are all records those that were written",
+	  .text = "Works out the chained digests of all records anew, and compares. Says up to which record all is well, or names "
+	          "the first that was changed, is missing or was never written by the ledger, and ends with 1. Whoever could "
+	          "change the store's file could make all digests anew: note what this prints, elsewhere, and give it to --known "
+	          "the next time.",
+	  .examples = "ledger verify\nledger verify --known 48210:7f3a2c91...", .run = ledger_verify_run },
 
 	{ .noun = "reload", .role = "operator", .summary = "read the configuration again",
 	  .text = "When something is wrong with it, all findings are printed and the running one stays.",

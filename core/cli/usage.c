@@ -9,14 +9,18 @@
 #include "core/base/str.h"
 #include "core/cli/output.h"
 
-enum { GROUPS = 5, FIGURES = 6 };
+enum { GROUPS = 9, FIGURES = 8, COST = 5 };
 
 static const struct cli_column group_columns[GROUPS] = {
+	{ "HOUR", "hour", AS_TIME, 0, NULL },
 	{ "DAY", "day", AS_TEXT, 0, NULL },
 	{ "TENANT", "tenant", AS_TEXT, 0, NULL },
 	{ "USER", "user", AS_TEXT, 0, NULL },
 	{ "KEY", "key", AS_TEXT, 0, NULL },
 	{ "MODEL", "model", AS_TEXT, COLUMN_CUT, NULL },
+	{ "QUEUE", "queue", AS_TEXT, 0, NULL },
+	{ "KIND", "kind", AS_TEXT, 0, NULL },
+	{ "LEASE", "lease", AS_TEXT, 0, NULL },
 };
 
 static const struct cli_column figure_columns[FIGURES] = {
@@ -26,11 +30,15 @@ static const struct cli_column figure_columns[FIGURES] = {
 	{ "OUT", "output_tokens", AS_TOKENS, COLUMN_RIGHT, NULL },
 	{ "GPU-H", "gpu_s", AS_GPU_HOURS, COLUMN_RIGHT, NULL },
 	{ "COST", "cost", AS_MONEY, COLUMN_RIGHT, NULL },
+	{ "REPLICA-GPU-H", "replica_gpu_s", AS_GPU_HOURS, COLUMN_RIGHT | COLUMN_WIDE, NULL },
+	{ "REPLICA-COST", "replica_cost", AS_MONEY, COLUMN_RIGHT | COLUMN_WIDE, NULL },
 };
 
 static int check_groups(struct cli *cli, const char *by, struct cli_column *columns, int *n)
 {
-	const char *names[GROUPS + 1] = { "day", "tenant", "user", "key", "model", NULL };
+	const char *names[GROUPS + 1] = { NULL };
+	for (int i = 0; i < GROUPS; i++)
+		names[i] = group_columns[i].fields;
 	while (*by) {
 		size_t len = strcspn(by, ",");
 		int g = 0;
@@ -38,8 +46,8 @@ static int check_groups(struct cli *cli, const char *by, struct cli_column *colu
 			g++;
 		if (g == GROUPS || *n == GROUPS) {
 			const char *near = str_nearest((sl_str){ by, len }, names);
-			char try[80];
-			snprintf(try, sizeof try, "--by %s   (day, tenant, user, key, model)", near ? near : "model");
+			char try[120];
+			snprintf(try, sizeof try, "--by %s   (hour, day, tenant, user, key, model, queue, kind, lease)", near ? near : "model");
 			return cli_fail(cli, CLI_USAGE, try, "usage has no '%.*s' to group by", (int) len, by);
 		}
 		columns[(*n)++] = group_columns[g];
@@ -49,14 +57,14 @@ static int check_groups(struct cli *cli, const char *by, struct cli_column *colu
 	return CLI_DONE;
 }
 
+/* by NULL: the same question as an export. */
 static void put_target(struct cli *cli, struct buf *target, const char *by)
 {
 	time_t now = (time_t) (clock_wall_ms() / 1000);
 	struct tm tm;
 	char stamp[32];
-	buf_puts(target, "/v1/usage?by=");
-	for (const char *p = by; *p; p++)
-		buf_put(target, p, 1);
+	buf_puts(target, by ? "/v1/usage?by=" : "/v1/usage/focus?version=1.4");
+	buf_puts(target, by ? by : "");
 	cli_put_query(cli, target, true);
 	if (!cli_flag(cli, "since")) { /* this month */
 		gmtime_r(&now, &tm);
@@ -87,6 +95,25 @@ static void name_currency(const json_t *document, struct cli_column *cost, char 
 		cost->title = title;
 }
 
+/* Rows and their order are the daemon's; here they only pass. */
+static int export_focus(struct cli *cli)
+{
+	struct buf target = { 0 }, answer = { 0 };
+	const char *format = cli_value(cli, "format");
+	if (strcmp(format, "focus") != 0)
+		return cli_fail(cli, CLI_USAGE, "--format focus", "usage has no format '%s'; tables, JSON and CSV: -o", format);
+	if (cli_flag(cli, "by"))
+		return cli_fail(cli, CLI_USAGE, NULL, "--format focus has rows of its own: a day, a tenant and a price each; leave --by out");
+	put_target(cli, &target, NULL);
+	int code = target.failed ? cli_fail(cli, CLI_FAILED, NULL, "out of memory") : cli_call_raw(cli, target.data, &answer);
+	buf_free(&target);
+	if (code == CLI_DONE) {
+		buf_put(&cli->out, answer.data, answer.len);
+		buf_free(&answer);
+	}
+	return code;
+}
+
 int usage_run(struct cli *cli)
 {
 	struct cli_column columns[GROUPS + FIGURES + 1] = { 0 };
@@ -95,6 +122,8 @@ int usage_run(struct cli *cli)
 	int n = 0, code = check_groups(cli, by, columns, &n);
 	struct buf target = { 0 };
 	json_t *document = NULL;
+	if (cli_flag(cli, "format"))
+		return export_focus(cli);
 	if (code)
 		return code;
 	if (n == 0)
@@ -109,7 +138,7 @@ int usage_run(struct cli *cli)
 		output_json(cli, document);
 	} else if (code == CLI_DONE) {
 		memcpy(columns + n, figure_columns, sizeof figure_columns);
-		name_currency(document, &columns[n + FIGURES - 1], title);
+		name_currency(document, &columns[n + COST], title);
 		struct cli_list list = {
 			.id = columns[0].fields, .columns = columns,
 			.empty = "No usage in this time. An earlier one: sluicectl usage --since 30d",

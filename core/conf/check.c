@@ -69,13 +69,50 @@ static void check_queues(struct loader *l)
 	if (!has(&l->queues, "default")) {
 		struct conf_queue *queue = list_add(l, &l->queues);
 		if (queue)
-			*queue = (struct conf_queue){ .name = "default", .quota = -1 };
+			*queue = (struct conf_queue){ .name = "default", .quota = -1, .borrow = -1, .lend = -1, .weight = 1,
+			                              .per_user = -1, .reclaim = true, .preempt = true };
 	}
 	struct conf_queue *queues = l->queues.items;
 	for (size_t i = 0; i < l->queues.n; i++) {
 		struct subject subject = { "queue", queues[i].name, queues[i].place };
 		if (queues[i].time_max_ms && queues[i].time_default_ms > queues[i].time_max_ms)
 			finding(l, field_place(l, &subject, "time"), "queue \"%s\": time is above time_max", queues[i].name);
+		if (queues[i].cohort)
+			must_exist(l, &l->cohorts, "cohort", queues[i].cohort, &subject, "cohort");
+		if (queues[i].lend > queues[i].gpus)
+			finding(l, field_place(l, &subject, "lend"), "queue \"%s\": lend is above gpus", queues[i].name);
+		if (queues[i].quota < 0)
+			continue;
+		if (queues[i].gpus || queues[i].borrow >= 0)
+			finding(l, field_place(l, &subject, "quota"), "queue \"%s\": quota is short for gpus = %d, borrow = 0: give either",
+			        queues[i].name, queues[i].quota);
+		queues[i].gpus = queues[i].quota;
+		queues[i].borrow = 0;
+	}
+}
+
+static const struct conf_cohort *parent_of(const struct loader *l, const struct conf_cohort *cohort)
+{
+	const struct conf_cohort *cohorts = l->cohorts.items;
+	for (size_t i = 0; cohort->parent && i < l->cohorts.n; i++)
+		if (strcmp(cohorts[i].name, cohort->parent) == 0)
+			return &cohorts[i];
+	return NULL;
+}
+
+static void check_cohorts(struct loader *l)
+{
+	struct conf_cohort *cohorts = l->cohorts.items;
+	for (size_t i = 0; i < l->cohorts.n; i++) {
+		struct subject subject = { "cohort", cohorts[i].name, cohorts[i].place };
+		if (cohorts[i].parent)
+			must_exist(l, &l->cohorts, "cohort", cohorts[i].parent, &subject, "parent");
+		int depth = 0;
+		for (const struct conf_cohort *at = parent_of(l, &cohorts[i]); at && depth <= CONF_COHORT_DEPTH; at = parent_of(l, at))
+			depth++;
+		if (depth > CONF_COHORT_DEPTH)
+			finding(l, field_place(l, &subject, "parent"),
+			        "cohort \"%s\" has more than %d cohorts above it, or is its own parent", cohorts[i].name, CONF_COHORT_DEPTH);
 	}
 }
 
@@ -210,6 +247,7 @@ void check_all(struct loader *l)
 		if (!address || http_address_parse(STR("127.0.0.1:8080"), address, &error) != SL_OK)
 			l->failed = true;
 	}
+	check_cohorts(l);
 	check_queues(l);
 	check_models(l);
 	check_tiers(l);

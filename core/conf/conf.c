@@ -72,6 +72,14 @@ const struct conf_engine *conf_engine(const struct conf *conf, sl_str name)
 	return find(&conf->by_engine, name);
 }
 
+int64_t conf_gpu_second(const struct conf *conf, sl_str name)
+{
+	const struct conf_kind *kind = find(&conf->by_kind, name);
+	if (!kind)
+		kind = find(&conf->by_kind, (sl_str){ "default", 7 });
+	return kind ? kind->gpu_second : 0;
+}
+
 void conf_library_path(const char *name, char *out, size_t room)
 {
 	const char *folder = getenv("SLUICE_LUA_PATH");

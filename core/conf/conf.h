@@ -48,9 +48,36 @@ struct conf_tenant {
 
 struct conf_queue {
 	const char *name;
-	int quota;            /* devices, -1: no bound */
+	int gpus;             /* devices that it is owed, its nominal quota */
+	int quota;            /* as written: gpus and no borrowing; -1: not given. check.c makes gpus and borrow of it */
+	int borrow;           /* devices that it may have beyond gpus, -1: no limit */
+	int lend;             /* devices of its gpus that others may use, -1: all */
+	const char *cohort;   /* NULL: the pool */
+	int weight;           /* its part of what can be borrowed */
+	int per_user;         /* devices that one user may have in it, -1: no bound */
+	int64_t min_run_ms;   /* its leases need not give way before */
+	bool preemptible;     /* its leases give way to more urgent ones */
+	bool reclaim;         /* it may take back what others have borrowed */
+	bool preempt;         /* its leases may evict preemptible ones */
 	int priority;
 	int64_t time_default_ms, time_max_ms; /* 0: none */
+	struct conf_place place;
+};
+
+/* Queues that share what they do not use. */
+struct conf_cohort {
+	const char *name;
+	const char *parent; /* NULL: the pool */
+	int gpus;           /* devices that it is owed beside its queues' */
+	int borrow, lend;   /* -1: no limit */
+	struct conf_place place;
+};
+
+/* What devices of a kind cost their leases. */
+struct conf_kind {
+	const char *name;     /* as sluicectl devices shows it; "default": every kind that is not declared */
+	int64_t gpu_hour;     /* micro-units of the currency per device and hour, as written */
+	int64_t gpu_second;   /* what holds: 10^-12 of the currency per device and second, the nearest integer */
 	struct conf_place place;
 };
 
@@ -155,6 +182,7 @@ struct conf {
 	int64_t policy_instructions; /* budget of one call, Lua VM instructions */
 	int64_t policy_memory;       /* bytes, one state */
 	char currency[4];            /* "EUR" */
+	const char *organisation;    /* who bills: its name in exports */
 	int64_t drain_ms;
 	size_t body_max;
 	int connections_max;         /* inference door, all workers */
@@ -163,6 +191,7 @@ struct conf {
 	int log_level;               /* enum sl_log_level */
 	bool log_requests;
 	int64_t journal_bytes;       /* a segment of the ledger's journal */
+	int64_t charge_ms;           /* a running lease is charged at least this often */
 
 	struct conf_model *models;
 	size_t n_models;
@@ -172,12 +201,16 @@ struct conf {
 	size_t n_tenants;
 	struct conf_queue *queues;
 	size_t n_queues;
+	struct conf_cohort *cohorts;
+	size_t n_cohorts;
+	struct conf_kind *kinds;
+	size_t n_kinds;
 	struct conf_plugin *plugins;
 	size_t n_plugins;
 	struct conf_engine *engines; /* those that models use */
 	size_t n_engines;
 
-	struct conf_index by_model, by_tier, by_tenant, by_queue, by_engine; /* for conf_model() and kin */
+	struct conf_index by_model, by_tier, by_tenant, by_queue, by_engine, by_kind; /* for conf_model() and kin */
 };
 
 /* Reads the file (NULL: safe defaults), all that it includes and the engines that it uses; checks everything. On
@@ -195,6 +228,8 @@ const struct conf_tier *conf_tier(const struct conf *conf, sl_str name);
 const struct conf_tenant *conf_tenant(const struct conf *conf, sl_str name);
 const struct conf_queue *conf_queue(const struct conf *conf, sl_str name);
 const struct conf_engine *conf_engine(const struct conf *conf, sl_str name);
+/* What a second of a device of that kind costs, in 10^-12 of the currency; 0: nothing was declared. */
+int64_t conf_gpu_second(const struct conf *conf, sl_str kind);
 
 /* The path of a file of the Lua library ("policy.lua", "engines/vllm.lua"), below SLUICE_LUA_PATH of the environment
  * or the folder of the build. */

@@ -54,7 +54,17 @@ static void fresh_tier(struct loader *l, void *item)
 static void fresh_queue(struct loader *l, void *item)
 {
 	(void) l;
-	((struct conf_queue *) item)->quota = -1;
+	struct conf_queue *q = item;
+	q->quota = q->borrow = q->lend = q->per_user = -1;
+	q->weight = 1;
+	q->reclaim = q->preempt = true;
+}
+
+static void fresh_cohort(struct loader *l, void *item)
+{
+	(void) l;
+	struct conf_cohort *c = item;
+	c->borrow = c->lend = -1;
 }
 
 static void fresh_model(struct loader *l, void *item)
@@ -75,10 +85,12 @@ static void fresh_model(struct loader *l, void *item)
 }
 
 static const struct named kinds[] = {
+	{ "kind", offsetof(struct loader, kinds), offsetof(struct conf_kind, place), false, NULL },
 	{ "model", offsetof(struct loader, models), offsetof(struct conf_model, place), false, fresh_model },
 	{ "tier", offsetof(struct loader, tiers), offsetof(struct conf_tier, place), true, fresh_tier },
 	{ "tenant", offsetof(struct loader, tenants), offsetof(struct conf_tenant, place), true, NULL },
 	{ "queue", offsetof(struct loader, queues), offsetof(struct conf_queue, place), true, fresh_queue },
+	{ "cohort", offsetof(struct loader, cohorts), offsetof(struct conf_cohort, place), true, fresh_cohort },
 };
 
 /* An item's first member is its name, whatever the kind. */

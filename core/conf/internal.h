@@ -18,6 +18,9 @@ enum {
 	CONF_TIERS_MAX = 1024,
 	CONF_TENANTS_MAX = 10000,
 	CONF_QUEUES_MAX = 1024,
+	CONF_COHORTS_MAX = 1024,
+	CONF_COHORT_DEPTH = 16,
+	CONF_KINDS_MAX = 1024,
 	CONF_PLUGINS_MAX = 256,
 	CONF_LISTEN_MAX = 16,
 	CONF_STRINGS_MAX = 1024,  /* in one list */
@@ -88,7 +91,7 @@ struct loader {
 	struct source sources[CONF_FILES_MAX];
 	size_t n_sources;
 	struct buf digests; /* 32 bytes a file */
-	struct list models, tiers, tenants, queues, plugins, listen, engines;
+	struct list models, tiers, tenants, queues, cohorts, kinds, plugins, listen, engines;
 	struct conf_place policy_place;
 };
 
@@ -120,6 +123,7 @@ bool value_duration_ms(lua_State *L, int index, int64_t *out);        /* no find
 bool name_valid(const char *name, bool narrow);
 void read_limits(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *tier);
 void read_price(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
+void read_gpu_hour(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *kind);
 void read_replicas(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_endpoints(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_options(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);

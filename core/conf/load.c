@@ -54,6 +54,7 @@ static struct conf *new_conf(void)
 	conf->policy_instructions = 1000000;
 	conf->policy_memory = 8 << 20;
 	memcpy(conf->currency, "EUR", 4);
+	conf->organisation = "sluice";
 	conf->drain_ms = 30000;
 	conf->body_max = 32 << 20;
 	conf->connections_max = 4096;
@@ -65,6 +66,7 @@ static struct conf *new_conf(void)
 	conf->log_level = SL_LOG_INFO;
 	conf->log_requests = true;
 	conf->journal_bytes = 16 << 20;
+	conf->charge_ms = 3600000;
 	return conf;
 }
 
@@ -74,6 +76,8 @@ static void prepare(struct loader *l)
 	l->tiers = (struct list){ .size = sizeof(struct conf_tier), .max = CONF_TIERS_MAX };
 	l->tenants = (struct list){ .size = sizeof(struct conf_tenant), .max = CONF_TENANTS_MAX };
 	l->queues = (struct list){ .size = sizeof(struct conf_queue), .max = CONF_QUEUES_MAX };
+	l->cohorts = (struct list){ .size = sizeof(struct conf_cohort), .max = CONF_COHORTS_MAX };
+	l->kinds = (struct list){ .size = sizeof(struct conf_kind), .max = CONF_KINDS_MAX };
 	l->plugins = (struct list){ .size = sizeof(struct conf_plugin), .max = CONF_PLUGINS_MAX };
 	l->listen = (struct list){ .size = sizeof(struct http_address), .max = CONF_LISTEN_MAX };
 	l->engines = (struct list){ .size = sizeof(struct conf_engine), .max = CONF_MODELS_MAX };
@@ -158,6 +162,8 @@ static void freeze(struct loader *l)
 	conf->n_tiers = settle(l, &l->tiers, &conf->tiers);
 	conf->n_tenants = settle(l, &l->tenants, &conf->tenants);
 	conf->n_queues = settle(l, &l->queues, &conf->queues);
+	conf->n_cohorts = settle(l, &l->cohorts, &conf->cohorts);
+	conf->n_kinds = settle(l, &l->kinds, &conf->kinds);
 	conf->n_plugins = settle(l, &l->plugins, &conf->plugins);
 	conf->n_listen = settle(l, &l->listen, &conf->listen);
 	conf->n_engines = settle(l, &l->engines, &conf->engines);
@@ -165,6 +171,7 @@ static void freeze(struct loader *l)
 	build_index(l, &conf->by_tier, conf->tiers, conf->n_tiers, sizeof *conf->tiers, 0);
 	build_index(l, &conf->by_tenant, conf->tenants, conf->n_tenants, sizeof *conf->tenants, 0);
 	build_index(l, &conf->by_queue, conf->queues, conf->n_queues, sizeof *conf->queues, 0);
+	build_index(l, &conf->by_kind, conf->kinds, conf->n_kinds, sizeof *conf->kinds, 0);
 	build_index(l, &conf->by_engine, conf->engines, conf->n_engines, sizeof *conf->engines, 0);
 	uint8_t digest[32] = { 0 };
 	hash_sha256(l->digests.data ? l->digests.data : "", l->digests.len, digest);
@@ -182,7 +189,8 @@ static void drop_options(struct loader *l)
 
 static void cleanup(struct loader *l)
 {
-	struct list *lists[] = { &l->models, &l->tiers, &l->tenants, &l->queues, &l->plugins, &l->listen, &l->engines };
+	struct list *lists[] = { &l->models, &l->tiers, &l->tenants, &l->queues, &l->cohorts, &l->kinds, &l->plugins,
+	                         &l->listen, &l->engines };
 	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
 		free(lists[i]->items);
 	buf_free(&l->digests);

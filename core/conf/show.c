@@ -5,6 +5,7 @@
 #include <sluice/plugin.h>
 
 #include "core/base/json.h"
+#include "core/base/money.h"
 #include "core/conf/internal.h"
 
 static void set_text(json_t *object, const char *key, const char *text)
@@ -128,11 +129,44 @@ static json_t *queue_json(const struct conf_queue *q)
 {
 	json_t *o = json_object();
 	set_text(o, "name", q->name);
-	set_int(o, "quota", q->quota);
+	set_int(o, "gpus", q->gpus);
+	set_int(o, "borrow", q->borrow);
+	set_int(o, "lend", q->lend);
+	json_object_set_new(o, "cohort", q->cohort ? json_string(q->cohort) : json_null());
+	set_int(o, "weight", q->weight);
+	set_int(o, "per_user", q->per_user);
+	set_int(o, "min_run_ms", q->min_run_ms);
+	json_object_set_new(o, "preemptible", json_boolean(q->preemptible));
+	json_object_set_new(o, "reclaim", json_boolean(q->reclaim));
+	json_object_set_new(o, "preempt", json_boolean(q->preempt));
 	set_int(o, "priority", q->priority);
 	set_int(o, "time_ms", q->time_default_ms);
 	set_int(o, "time_max_ms", q->time_max_ms);
 	json_object_set_new(o, "place", place_json(q->place));
+	return o;
+}
+
+static json_t *cohort_json(const struct conf_cohort *c)
+{
+	json_t *o = json_object();
+	set_text(o, "name", c->name);
+	json_object_set_new(o, "parent", c->parent ? json_string(c->parent) : json_null());
+	set_int(o, "gpus", c->gpus);
+	set_int(o, "borrow", c->borrow);
+	set_int(o, "lend", c->lend);
+	json_object_set_new(o, "place", place_json(c->place));
+	return o;
+}
+
+static json_t *kind_json(const struct conf_kind *k)
+{
+	char second[MONEY_TEXT_MAX];
+	json_t *o = json_object();
+	set_text(o, "name", k->name);
+	json_object_set_new(o, "gpu_hour", decimal(k->gpu_hour));
+	money_text(k->gpu_second, 12, second);
+	set_text(o, "gpu_second", second);
+	json_object_set_new(o, "place", place_json(k->place));
 	return o;
 }
 
@@ -172,6 +206,7 @@ static void settings_json(json_t *o, const struct conf *c)
 	set_int(o, "policy_instructions", c->policy_instructions);
 	set_int(o, "policy_memory_bytes", c->policy_memory);
 	set_text(o, "currency", c->currency);
+	set_text(o, "organisation", c->organisation);
 	set_int(o, "drain_ms", c->drain_ms);
 	set_int(o, "body_max_bytes", (int64_t) c->body_max);
 	set_int(o, "connections_max", c->connections_max);
@@ -183,13 +218,14 @@ static void settings_json(json_t *o, const struct conf *c)
 	set_text(o, "log_level", levels[c->log_level & 3]);
 	json_object_set_new(o, "log_requests", json_boolean(c->log_requests));
 	set_int(o, "journal_bytes", c->journal_bytes);
+	set_int(o, "charge_every_ms", c->charge_ms);
 }
 
 json_t *conf_json(const struct conf *c)
 {
 	json_t *o = json_object();
 	json_t *models = json_array(), *tiers = json_array(), *tenants = json_array(), *queues = json_array();
-	json_t *plugins = json_array();
+	json_t *cohorts = json_array(), *kinds = json_array(), *plugins = json_array();
 	set_text(o, "id", c->id);
 	json_object_set_new(o, "file", c->file ? json_string(c->file) : json_null());
 	settings_json(o, c);
@@ -201,12 +237,18 @@ json_t *conf_json(const struct conf *c)
 		json_array_append_new(tenants, tenant_json(&c->tenants[i]));
 	for (size_t i = 0; i < c->n_queues; i++)
 		json_array_append_new(queues, queue_json(&c->queues[i]));
+	for (size_t i = 0; i < c->n_cohorts; i++)
+		json_array_append_new(cohorts, cohort_json(&c->cohorts[i]));
+	for (size_t i = 0; i < c->n_kinds; i++)
+		json_array_append_new(kinds, kind_json(&c->kinds[i]));
 	for (size_t i = 0; i < c->n_plugins; i++)
 		json_array_append_new(plugins, plugin_json(&c->plugins[i]));
 	json_object_set_new(o, "models", models);
 	json_object_set_new(o, "tiers", tiers);
 	json_object_set_new(o, "tenants", tenants);
 	json_object_set_new(o, "queues", queues);
+	json_object_set_new(o, "cohorts", cohorts);
+	json_object_set_new(o, "kinds", kinds);
 	json_object_set_new(o, "plugins", plugins);
 	return o;
 }
@@ -244,7 +286,8 @@ static void put_fields(struct buf *out, const char *block)
 void conf_write_example(struct buf *out)
 {
 	static const char *const blocks[] = { "agent", "policy", "limits", "retry", "log", "journal", NULL };
-	static const char *const named[] = { "model", "price", "replicas", "endpoint", "tier", "limit", "tenant", "queue", NULL };
+	static const char *const named[] = { "model", "price", "replicas", "endpoint", "tier", "limit", "tenant", "queue", "cohort", "kind",
+	                                     NULL };
 	buf_puts(out, "-- sluice.lua: what runs here. Lines behind -- are the defaults; see sluice.lua(5).\n\n");
 	for (const struct conf_field *f = conf_fields; f->name; f++) {
 		if (f->block[0])

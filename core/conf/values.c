@@ -77,6 +77,18 @@ void read_price(struct loader *l, lua_State *L, const struct subject *subject, c
 		price->cached = price->input;
 }
 
+/* The price that holds is one of a second: an hour's price rounds to it once, here. */
+void read_gpu_hour(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *kind)
+{
+	enum { SECONDS = 3600, TRILLIONTHS = 1000000 /* in a millionth */ };
+	struct conf_kind *k = kind;
+	if (!value_decimal(L, -1, 6, &k->gpu_hour) || k->gpu_hour > INT64_C(1000000000000)) {
+		k->gpu_hour = 0;
+		bad(l, subject, field, "a price: 2.50 or \"2.50\", not negative, at most 6 decimals, at most 1000000");
+	}
+	k->gpu_second = (k->gpu_hour * TRILLIONTHS + SECONDS / 2) / SECONDS;
+}
+
 void read_replicas(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model)
 {
 	struct conf_model *m = model;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* admin.c - reload, drain, policy, configuration, plugins, the ledger's numbers. */
+/* admin.c - reload, drain, policy, configuration, plugins. */
 #include <string.h>
 
 #include "core/base/json.h"
@@ -90,14 +90,4 @@ void control_plugins(struct call *call)
 {
 	json_t *plugins = call->control->callbacks.plugins(call->control->arg);
 	call_json(call, 200, plugins ? plugins : json_array());
-}
-
-void control_ledger(struct call *call)
-{
-	struct ledger *ledger = call->control->ledger;
-	struct ledger_stats s;
-	ledger_stats(ledger, &s);
-	call_json(call, 200, json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:b}", "appended", (json_int_t) s.appended, "committed",
-	                               (json_int_t) s.committed, "fed", (json_int_t) s.fed, "commits", (json_int_t) s.commits, "refused",
-	                               (json_int_t) s.refused, "segments", (int) s.segments, "accepting", ledger_accepting(ledger)));
 }

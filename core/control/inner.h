@@ -189,6 +189,8 @@ void control_key_enable(struct call *call);
 void control_key_delete(struct call *call);
 void control_usage(struct call *call);
 void control_usage_requests(struct call *call);
+void control_usage_focus(struct call *call);
+void control_ledger_verify(struct call *call);
 void control_limits(struct call *call);
 void control_reload(struct call *call);
 void control_drain(struct call *call);
@@ -201,9 +203,15 @@ void control_ledger(struct call *call);
 /* leases.c: the lease of params[0] that the caller may see, without its environment; the caller decrefs. NULL: answered
  * with 404. */
 json_t *call_own_lease(struct call *call, uint64_t *number);
+/* One's own: same tenant and same user; a caller without a user has the whole tenant's. */
+bool call_owns_lease(const struct call *call, const json_t *lease);
+bool control_lease_over(const json_t *lease);
 /* Takes the reference and gives one without what is nobody's business. */
 json_t *control_lease_public(json_t *lease);
 /* usage.c: sums of one time range as members of an object */
-json_t *control_sum_json(const sl_usage_sum *sum);
+json_t *control_sum_json(const sl_bill_sum *sum);
+/* bill.c: sums of requests and leases; from a store that has none of leases (ABI 1.0), of requests. The feeder's thread. */
+int control_bill(const sl_store_ops *store, void *store_self, const sl_bill_filter *filter, uint32_t by,
+                 int (*each)(void *arg, const sl_bill_sum *), void *arg, sl_error *error);
 
 #endif

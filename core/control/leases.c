@@ -10,7 +10,7 @@
 #include "core/base/str.h"
 #include "core/control/inner.h"
 
-enum { LEASES_DEFAULT = 100, LEASES_MAX = 10000, ARGV_MAX = 4096, NOTICE_DEFAULT_S = 10, NOTICE_MAX_S = 3600,
+enum { ARGV_MAX = 4096, NOTICE_DEFAULT_S = 10, NOTICE_MAX_S = 3600,
        LOG_MAX = 8 * 1024 * 1024 };
 
 json_t *control_lease_public(json_t *lease)
@@ -22,13 +22,12 @@ json_t *control_lease_public(json_t *lease)
 	return copy;
 }
 
-static bool is_open_lease(const json_t *lease)
+bool control_lease_over(const json_t *lease)
 {
-	return json_is_null(json_object_get(lease, "ended_at")) || !json_object_get(lease, "ended_at");
+	return json_is_string(json_object_get(lease, "ended_at"));
 }
 
-/* One's own: same tenant and same user; a caller without a user has the whole tenant's. */
-static bool owns(const struct call *call, const json_t *lease)
+bool call_owns_lease(const struct call *call, const json_t *lease)
 {
 	const char *tenant = json_get_str(lease, "tenant", ""), *user = json_get_str(lease, "user", "");
 	if (strcmp(tenant, call->who.tenant) != 0)
@@ -57,41 +56,11 @@ json_t *call_own_lease(struct call *call, uint64_t *number)
 {
 	*number = find_lease(call, call->params[0]);
 	json_t *lease = *number ? pool_lease(call->control->pool, *number) : NULL;
-	if (lease && (owns(call, lease) || call_is_operator(call)))
+	if (lease && (call_owns_lease(call, lease) || call_is_operator(call)))
 		return control_lease_public(lease);
 	json_decref(lease);
 	unknown_lease(call);
 	return NULL;
-}
-
-void control_leases(struct call *call)
-{
-	char flag[16], state[16];
-	int64_t limit;
-	bool all = call_query(call, "all", flag, sizeof flag) && strcmp(flag, "0") != 0;
-	call_query(call, "state", state, sizeof state);
-	if (!call_query_int(call, "limit", 1, LEASES_MAX, LEASES_DEFAULT, &limit))
-		return;
-	if (state[0] && strcmp(state, "open") != 0 && strcmp(state, "ended") != 0) {
-		call_fail(call, 400, "invalid_parameter", "state", "open or ended", "state '%s' is neither open nor ended", state);
-		return;
-	}
-	if (all && !call_is_operator(call)) {
-		call_fail(call, 403, "role_missing", "all", NULL, "everybody's leases are for operators. Without `all` you see your own");
-		return;
-	}
-	json_t *leases = pool_leases(call->control->pool), *out = json_array(), *lease;
-	size_t i;
-	json_array_foreach(leases, i, lease) {
-		if (json_array_size(out) == (size_t) limit)
-			break;
-		bool open = is_open_lease(lease);
-		if ((!all && !owns(call, lease)) || (strcmp(state, "open") == 0 && !open) || (strcmp(state, "ended") == 0 && open))
-			continue;
-		json_array_append_new(out, control_lease_public(json_incref(lease)));
-	}
-	json_decref(leases);
-	call_json(call, 200, out);
 }
 
 /* What a body asks for. */
@@ -296,8 +265,9 @@ void control_lease_new(struct call *call)
 		answer_lease(call, 201, number);
 }
 
-/* Every change that the store knows of. */
+/* Every change that the store knows of, and the lease itself where only the store knows it. */
 struct history {
+	uint64_t number;
 	char id[32];
 	json_t *lease, *changes;
 };
@@ -316,6 +286,12 @@ static int add_change(void *arg, uint64_t wall_ms, sl_str text)
 	sl_error error;
 	char at[32];
 	json_t *record = json_parse(text, &error);
+	const json_t *last = json_array_get(h->changes, json_array_size(h->changes) - 1);
+	/* One that only wrote down what was used up to then is no change. */
+	if (json_object_get(record, "charges") && strcmp(json_get_str(last, "state", ""), json_get_str(record, "state", "")) == 0) {
+		json_decref(record);
+		return 0;
+	}
 	clock_rfc3339(wall_ms, at);
 	json_array_append_new(h->changes, json_pack("{s:s, s:s, s:s}", "at", at, "state", json_get_str(record, "state", ""), "reason",
 	                                            json_get_str(record, "reason", "")));
@@ -323,9 +299,25 @@ static int add_change(void *arg, uint64_t wall_ms, sl_str text)
 	return json_array_size(h->changes) >= 1000;
 }
 
+static int take_lease(void *arg, sl_str id, sl_str text)
+{
+	struct history *h = arg;
+	sl_error error;
+	json_t *record = str_eq(id, str_of(h->id)) ? json_parse(text, &error) : NULL;
+	h->lease = record ? pool_lease_of(record) : NULL;
+	json_decref(record);
+	return 1;
+}
+
 static int ask_history(void *data, const sl_store_ops *store, void *store_self, sl_error *error)
 {
 	struct history *h = data;
+	const sl_lease_filter filter = { .size = sizeof filter, .before = h->number + 1, .limit = 1 };
+	if (!h->lease && SL_STORE_HAS(store, lease_list)) {
+		int code = store->lease_list(store_self, &filter, take_lease, h, error);
+		if (code != SL_OK || !h->lease)
+			return code;
+	}
 	return store->lease_history(store_self, str_of(h->id), add_change, h, error);
 }
 
@@ -333,23 +325,27 @@ static void answer_history(struct call *call, int code, const sl_error *error)
 {
 	struct history *h = call->data;
 	(void) error;
+	if (!h->lease || !(call_owns_lease(call, h->lease) || call_is_operator(call))) {
+		unknown_lease(call);
+		return;
+	}
 	/* What the pool knows is told even when the store is ill. */
 	json_object_set(h->lease, "history", code == SL_OK ? h->changes : json_null());
-	call_json(call, 200, json_incref(h->lease));
+	call_json(call, 200, control_lease_public(json_incref(h->lease)));
 }
 
 void control_lease_show(struct call *call)
 {
-	uint64_t number;
-	json_t *lease = call_own_lease(call, &number);
-	if (!lease)
-		return;
-	struct history *h = calloc(1, sizeof *h);
+	uint64_t number = find_lease(call, call->params[0]);
+	json_t *lease = number ? pool_lease(call->control->pool, number) : NULL;
+	struct history *h = number && number < INT64_MAX ? calloc(1, sizeof *h) : NULL;
 	if (!h) {
-		call_json(call, 200, lease);
+		json_decref(lease);
+		unknown_lease(call);
 		return;
 	}
 	snprintf(h->id, sizeof h->id, "L%llu", (unsigned long long) number);
+	h->number = number;
 	h->lease = lease;
 	h->changes = json_array();
 	call->data = h;
@@ -492,7 +488,7 @@ void control_lease_logs(struct call *call)
 	json_t *lease = call_own_lease(call, &number);
 	if (!lease)
 		return;
-	bool open = is_open_lease(lease);
+	bool open = !control_lease_over(lease);
 	json_decref(lease);
 	if (!call_query(call, "source", source, sizeof source))
 		strcpy(source, "out");

@@ -86,12 +86,12 @@ void control_metrics(struct call *call)
 
 /* today's sums, while they are asked for */
 struct today {
-	sl_usage_filter filter;
+	sl_bill_filter filter;
 	char tenant[SL_NAME_MAX];
-	sl_usage_sum sum;
+	sl_bill_sum sum;
 };
 
-static int keep_sum(void *arg, const sl_usage_sum *sum)
+static int keep_sum(void *arg, const sl_bill_sum *sum)
 {
 	((struct today *) arg)->sum = *sum;
 	return 0;
@@ -100,7 +100,7 @@ static int keep_sum(void *arg, const sl_usage_sum *sum)
 static int ask_today(void *data, const sl_store_ops *store, void *store_self, sl_error *error)
 {
 	struct today *today = data;
-	return store->usage_sum(store_self, &today->filter, 0, keep_sum, today, error);
+	return control_bill(store, store_self, &today->filter, 0, keep_sum, today, error);
 }
 
 static void need(json_t *list, const char *command, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -184,7 +184,7 @@ static void merge(json_t *out, json_t *part)
 	json_decref(part);
 }
 
-static void answer(struct call *call, const sl_usage_sum *today)
+static void answer(struct call *call, const sl_bill_sum *today)
 {
 	struct control *control = call->control;
 	const struct conf *conf = control->conf;

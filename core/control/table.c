@@ -38,6 +38,7 @@ static const struct control_route routes[] = {
 	{ "DELETE", "/v1/keys/{}", ROLE_ADMIN, control_key_delete, false },
 	{ "GET", "/v1/usage", ROLE_ANYONE, control_usage, true },
 	{ "GET", "/v1/usage/requests", ROLE_ANYONE, control_usage_requests, true },
+	{ "GET", "/v1/usage/focus", ROLE_ANYONE, control_usage_focus, true },
 	{ "GET", "/v1/limits", ROLE_ANYONE, control_limits, true },
 	{ "POST", "/v1/reload", ROLE_OPERATOR, control_reload, false },
 	{ "POST", "/v1/drain", ROLE_OPERATOR, control_drain, false },
@@ -46,6 +47,7 @@ static const struct control_route routes[] = {
 	{ "GET", "/v1/config", ROLE_OPERATOR, control_config, true },
 	{ "GET", "/v1/plugins", ROLE_OPERATOR, control_plugins, true },
 	{ "GET", "/v1/ledger", ROLE_OPERATOR, control_ledger, true },
+	{ "GET", "/v1/ledger/verify", ROLE_OPERATOR, control_ledger_verify, true },
 };
 
 /* The next segment of a path that begins with '/'; false at its end. */

@@ -9,24 +9,29 @@
 #include "core/base/json.h"
 #include "core/base/money.h"
 #include "core/base/str.h"
+#include "core/control/focus.h"
 #include "core/control/inner.h"
 
-enum { ROWS_MAX = 50000, REQUESTS_DEFAULT = 100, REQUESTS_MAX = 10000 };
+enum { ROWS_MAX = 50000, FOCUS_BYTES_MAX = 60 << 20, REQUESTS_DEFAULT = 100, REQUESTS_MAX = 10000 };
 
 static const struct {
 	const char *word;
 	uint32_t bit;
-} columns[] = { { "day", SL_BY_DAY }, { "tenant", SL_BY_TENANT }, { "user", SL_BY_USER }, { "key", SL_BY_KEY }, { "model", SL_BY_MODEL } };
-enum { COLUMNS = sizeof columns / sizeof *columns };
+} columns[] = { { "day", SL_BY_DAY }, { "tenant", SL_BY_TENANT }, { "user", SL_BY_USER }, { "key", SL_BY_KEY },
+	        { "model", SL_BY_MODEL }, { "hour", SL_BY_HOUR }, { "queue", SL_BY_QUEUE }, { "kind", SL_BY_KIND },
+	        { "lease", SL_BY_LEASE } };
+enum { COLUMNS = sizeof columns / sizeof *columns, FILTERS = 8 };
 
 /* A question and its answer; filter's strings point into `text`. */
 struct question {
-	sl_usage_filter filter;
-	char text[5][2 * SL_NAME_MAX];
+	sl_bill_filter filter;
+	sl_str request_id;
+	char text[FILTERS][2 * SL_NAME_MAX];
 	uint32_t by;
 	uint64_t limit;
 	json_t *rows, *total;
 	bool too_many;
+	struct focus focus;
 };
 
 static void free_question(void *data)
@@ -34,6 +39,7 @@ static void free_question(void *data)
 	struct question *q = data;
 	json_decref(q->rows);
 	json_decref(q->total);
+	focus_free(&q->focus);
 	free(q);
 }
 
@@ -44,11 +50,26 @@ static json_t *money_json(uint64_t high, uint64_t low)
 	return json_string(text);
 }
 
-json_t *control_sum_json(const sl_usage_sum *sum)
+static json_t *bill_money(uint64_t high, uint64_t low)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "requests", (json_int_t) sum->requests, "input_tokens",
+	char text[MONEY_TEXT_MAX];
+	money_text(money_of(high, low), 15, text);
+	return json_string(text);
+}
+
+/* Milliseconds as seconds: fifteen digits of a double hold them exactly for thirty thousand years. */
+static json_t *seconds(int64_t ms)
+{
+	return json_real((double) ms / 1000);
+}
+
+json_t *control_sum_json(const sl_bill_sum *sum)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "requests", (json_int_t) sum->requests, "input_tokens",
 	                 (json_int_t) sum->input_tokens, "cached_tokens", (json_int_t) sum->cached_tokens, "output_tokens",
-	                 (json_int_t) sum->output_tokens, "cost", money_json(sum->cost_high, sum->cost_low));
+	                 (json_int_t) sum->output_tokens, "gpu_s", seconds(sum->device_ms), "cost",
+	                 bill_money(sum->cost_high, sum->cost_low), "replica_gpu_s", seconds(sum->replica_device_ms), "replica_cost",
+	                 bill_money(sum->replica_cost_high, sum->replica_cost_low));
 }
 
 /* A column that was not grouped by is null; one that was may be empty. */
@@ -60,7 +81,7 @@ static void set_column(json_t *row, const struct question *q, size_t column, con
 		json_object_set_new(row, columns[column].word, json_null());
 }
 
-static int add_row(void *arg, const sl_usage_sum *sum)
+static int add_row(void *arg, const sl_bill_sum *sum)
 {
 	struct question *q = arg;
 	if (json_array_size(q->rows) == ROWS_MAX) {
@@ -68,7 +89,8 @@ static int add_row(void *arg, const sl_usage_sum *sum)
 		return 1;
 	}
 	json_t *row = json_object();
-	const char *const values[COLUMNS] = { sum->day, sum->tenant, sum->user, sum->key, sum->model };
+	const char *const values[COLUMNS] = { sum->day, sum->tenant, sum->user, sum->key, sum->model, sum->hour, sum->queue, sum->kind,
+		sum->lease };
 	for (size_t i = 0; i < COLUMNS; i++)
 		set_column(row, q, i, values[i]);
 	json_t *numbers = control_sum_json(sum);
@@ -78,7 +100,7 @@ static int add_row(void *arg, const sl_usage_sum *sum)
 	return 0;
 }
 
-static int set_total(void *arg, const sl_usage_sum *sum)
+static int set_total(void *arg, const sl_bill_sum *sum)
 {
 	struct question *q = arg;
 	json_decref(q->total);
@@ -89,12 +111,12 @@ static int set_total(void *arg, const sl_usage_sum *sum)
 static int ask_sums(void *data, const sl_store_ops *store, void *store_self, sl_error *error)
 {
 	struct question *q = data;
-	static const sl_usage_sum nothing = { .size = sizeof nothing };
-	int code = store->usage_sum(store_self, &q->filter, q->by, add_row, q, error);
+	static const sl_bill_sum nothing = { .size = sizeof nothing };
+	int code = control_bill(store, store_self, &q->filter, q->by, add_row, q, error);
 	if (code != SL_OK)
 		return code;
 	set_total(q, &nothing);
-	return store->usage_sum(store_self, &q->filter, 0, set_total, q, error);
+	return control_bill(store, store_self, &q->filter, 0, set_total, q, error);
 }
 
 static void answer_sums(struct call *call, int code, const sl_error *error)
@@ -124,7 +146,7 @@ static bool read_by(struct call *call, uint32_t *by)
 		if (i < COLUMNS) {
 			*by |= columns[i].bit;
 		} else if (word[0]) {
-			call_fail(call, 400, "invalid_parameter", "by", "by=day,tenant,user,key,model", "use is not grouped by '%s'", word);
+			call_fail(call, 400, "invalid_parameter", "by", "by=hour,day,tenant,user,key,model,queue,kind,lease", "use is not grouped by '%s'", word);
 			return false;
 		}
 	}
@@ -132,26 +154,27 @@ static bool read_by(struct call *call, uint32_t *by)
 }
 
 /* A request's id says when it began: "req_", then ten digits of base32 with the milliseconds. */
-static void narrow_to_id(sl_usage_filter *filter)
+static void narrow_to_id(struct question *q)
 {
+	const sl_str id = q->request_id;
 	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 	uint64_t ms = 0;
-	if (filter->request_id.len < 14)
+	if (id.len < 14)
 		return;
 	for (size_t i = 4; i < 14; i++) {
-		const char *digit = strchr(digits, filter->request_id.ptr[i]);
+		const char *digit = strchr(digits, id.ptr[i]);
 		if (!digit || !*digit)
 			return;
 		ms = ms << 5 | (uint64_t) (digit - digits);
 	}
-	filter->since_ms = ms;
-	filter->until_ms = ms + 1;
+	q->filter.since_ms = ms;
+	q->filter.until_ms = ms + 1;
 }
 
 /* Everybody sees the use of the own tenant, operators everybody's. */
 static struct question *read_question(struct call *call)
 {
-	static const char *const names[5] = { "tenant", "user", "key", "model", "request_id" };
+	static const char *const names[FILTERS] = { "tenant", "user", "key", "model", "queue", "kind", "lease", "request_id" };
 	struct question *q = calloc(1, sizeof *q);
 	if (!q) {
 		call_fail(call, 503, "out_of_memory", NULL, NULL, "out of memory");
@@ -161,8 +184,9 @@ static struct question *read_question(struct call *call)
 	call->free_data = free_question;
 	q->rows = json_array();
 	q->filter.size = sizeof q->filter;
-	sl_str *const spans[5] = { &q->filter.tenant, &q->filter.user, &q->filter.key, &q->filter.model, &q->filter.request_id };
-	for (size_t i = 0; i < 5; i++) {
+	sl_str *const spans[FILTERS] = { &q->filter.tenant, &q->filter.user, &q->filter.key, &q->filter.model, &q->filter.queue,
+		&q->filter.kind, &q->filter.lease, &q->request_id };
+	for (size_t i = 0; i < FILTERS; i++) {
 		call_query(call, names[i], q->text[i], sizeof q->text[i]);
 		*spans[i] = str_of(q->text[i]);
 	}
@@ -181,7 +205,7 @@ static struct question *read_question(struct call *call)
 	if (!read_by(call, &q->by) || !call_query_time(call, "since", &q->filter.since_ms) ||
 	    !call_query_time(call, "until", &q->filter.until_ms))
 		return NULL;
-	narrow_to_id(&q->filter);
+	narrow_to_id(q);
 	return q;
 }
 
@@ -193,6 +217,36 @@ static void no_questions(struct call *call)
 void control_usage(struct call *call)
 {
 	if (read_question(call) && !call_ask(call, ask_sums, answer_sums))
+		no_questions(call);
+}
+
+/* The bill as FOCUS has it. */
+
+static int ask_focus(void *data, const sl_store_ops *store, void *store_self, sl_error *error)
+{
+	struct question *q = data;
+	return focus_gather(&q->focus, store, store_self, &q->filter, error);
+}
+
+static void answer_focus(struct call *call, int code, const sl_error *error)
+{
+	struct question *q = call->data;
+	const struct conf *conf = call->control->conf;
+	struct buf out = { .max = FOCUS_BYTES_MAX };
+	if (code == SL_OK)
+		focus_write(&q->focus, conf->organisation, conf->currency, &out);
+	if (code == SL_EFULL || out.failed)
+		call_fail(call, 400, "too_many_rows", "since", "a shorter time", "this export would be too long");
+	else if (code != SL_OK)
+		call_fail(call, 503, "store_failed", NULL, "sluicectl ledger", "the store cannot answer: %s", error->text);
+	else
+		call_text(call, 200, "text/csv; charset=utf-8", buf_str(&out));
+	buf_free(&out);
+}
+
+void control_usage_focus(struct call *call)
+{
+	if (read_question(call) && !call_ask(call, ask_focus, answer_focus))
 		no_questions(call);
 }
 
@@ -252,7 +306,10 @@ static int add_request(void *arg, uint64_t seq, const sl_usage *u)
 static int ask_requests(void *data, const sl_store_ops *store, void *store_self, sl_error *error)
 {
 	struct question *q = data;
-	return store->usage_scan(store_self, &q->filter, q->limit, add_request, q, error);
+	const sl_usage_filter filter = { .size = sizeof filter, .since_ms = q->filter.since_ms, .until_ms = q->filter.until_ms,
+		.tenant = q->filter.tenant, .user = q->filter.user, .key = q->filter.key, .model = q->filter.model,
+		.request_id = q->request_id };
+	return store->usage_scan(store_self, &filter, q->limit, add_request, q, error);
 }
 
 static void answer_requests(struct call *call, int code, const sl_error *error)

@@ -43,6 +43,7 @@ struct daemon {
 	struct policy *policy;        /* main thread's own */
 	struct identity *identity;
 	struct quota *quota;
+	json_t *prices;               /* keys of those that the ledger has */
 	json_t *devices;              /* what the store knows of devices, until the pool has it */
 	struct route *route;
 	struct ledger *ledger;
@@ -93,6 +94,9 @@ json_t *plugins_json(struct daemon *d);
 int restore_objects(struct daemon *d, sl_error *error);
 int restore_quota(struct daemon *d, sl_error *error);
 json_t *restore_leases(struct daemon *d, uint64_t *last_number, sl_error *error);
+
+/* prices.c: what the ledger lacks of a configuration's prices is written down. */
+void prices_note(struct daemon *d, const struct conf *conf);
 
 /* rooms.c: opens and closes the rooms in their order. */
 int rooms_open(struct daemon *d, sl_error *error);

@@ -5,6 +5,7 @@ sluiced_SOURCES = \
 	core/daemon/main.c \
 	core/daemon/options.c \
 	core/daemon/plugins.c \
+	core/daemon/prices.c \
 	core/daemon/privileges.c \
 	core/daemon/reload.c \
 	core/daemon/restore.c \

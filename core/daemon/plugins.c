@@ -64,6 +64,12 @@ static int user_find(void *ctx, uint32_t uid, uint32_t gid, sl_identity *out, sl
 	return identity_find_user(d->identity, uid, gid, out, error);
 }
 
+static int tenant_find(void *ctx, sl_str tenant, sl_str tier, sl_identity *out, sl_error *error)
+{
+	struct daemon *d = ctx;
+	return identity_find_tenant(d->identity, tenant, tier, out, error);
+}
+
 static int open_one(struct daemon *d, const struct conf_plugin *p, sl_error *error)
 {
 	char where[256];
@@ -95,7 +101,8 @@ static int open_one(struct daemon *d, const struct conf_plugin *p, sl_error *err
 
 int plugins_open(struct daemon *d, sl_error *error)
 {
-	d->services = (struct plugin_services){ .ctx = d, .credential_find = credential_find, .user_find = user_find };
+	d->services = (struct plugin_services){ .ctx = d, .credential_find = credential_find, .user_find = user_find,
+		.tenant_find = tenant_find };
 	for (size_t i = 0; i < d->conf->n_plugins; i++) {
 		int code = open_one(d, &d->conf->plugins[i], error);
 		if (code != SL_OK)

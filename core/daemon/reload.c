@@ -62,6 +62,7 @@ int daemon_reload(struct daemon *d, struct buf *report)
 	}
 	warn_fixed(d->conf, conf, report);
 	plugins_reconfigure(d, conf, report);
+	prices_note(d, conf);
 	identity_configure(d->identity, conf);
 	pool_configure(d->pool, conf);
 	fleet_configure(d->fleet, conf, policy);

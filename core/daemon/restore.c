@@ -28,6 +28,12 @@ static int each_object(void *arg, sl_str key, sl_str json)
 		json_decref(device);
 		return 0;
 	}
+	if (str_starts(key, STR("price/"))) {
+		char name[256];
+		if (str_copy(name, sizeof name, key))
+			json_object_set_new(d->prices, name, json_true());
+		return 0;
+	}
 	if (identity_apply(d->identity, key, json, &error) != SL_OK)
 		log_warn("the stored object %.*s is left out: %s", STR_ARG(key), error.text);
 	return 0;
@@ -35,7 +41,7 @@ static int each_object(void *arg, sl_str key, sl_str json)
 
 int restore_objects(struct daemon *d, sl_error *error)
 {
-	if (!d->devices && !(d->devices = json_object()))
+	if ((!d->devices && !(d->devices = json_object())) || (!d->prices && !(d->prices = json_object())))
 		return error_set(error, SL_ENOMEM, "out of memory");
 	return store_ops(d)->object_scan(plugin_self(d->store), (sl_str){ NULL, 0 }, each_object, d, error);
 }
@@ -159,10 +165,26 @@ static int each_lease(void *arg, sl_str id, sl_str text)
 	return 0;
 }
 
+static int last_lease(void *arg, sl_str id, sl_str text)
+{
+	struct leases *leases = arg;
+	(void) text;
+	if (id.len > 1)
+		str_to_u64((sl_str){ id.ptr + 1, id.len - 1 }, UINT64_MAX, &leases->last);
+	return 1;
+}
+
 json_t *restore_leases(struct daemon *d, uint64_t *last_number, sl_error *error)
 {
 	struct leases leases = { .list = json_array() };
-	if (store_ops(d)->lease_scan(plugin_self(d->store), 0, each_lease, &leases, error) != SL_OK) {
+	const sl_store_ops *ops = store_ops(d);
+	const sl_lease_filter newest = { .size = sizeof newest, .limit = 1 };
+	/* A store that can say which lease is the last need not show all that have ended. */
+	bool open_only = SL_STORE_HAS(ops, lease_list);
+	int code = open_only ? ops->lease_list(plugin_self(d->store), &newest, last_lease, &leases, error) : SL_OK;
+	if (code == SL_OK)
+		code = ops->lease_scan(plugin_self(d->store), open_only, each_lease, &leases, error);
+	if (code != SL_OK) {
 		json_decref(leases.list);
 		return NULL;
 	}

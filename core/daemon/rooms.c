@@ -232,6 +232,8 @@ int rooms_open(struct daemon *d, sl_error *error)
 		code = open_ledger(d, error);
 	if (code == SL_OK)
 		code = restore(d, &reading);
+	if (code == SL_OK)
+		prices_note(d, d->conf);
 	if (code == SL_OK && !(d->policy = policy_open(d->conf, true, error)))
 		code = error->code;
 	if (code == SL_OK)
@@ -256,6 +258,8 @@ void rooms_close(struct daemon *d)
 		pool_close(d->pool);
 	if (d->ledger)
 		ledger_close(d->ledger);
+	json_decref(d->prices);
+	d->prices = NULL;
 	d->gateway = NULL;
 	d->fleet = NULL;
 	d->pool = NULL;

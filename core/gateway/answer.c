@@ -145,7 +145,7 @@ static void end_request(struct request *r, const struct answer_error *e)
 
 void answer_error(struct client *c, struct request *r, const struct answer_error *e)
 {
-	char headers[160];
+	char headers[256];
 	int n = 0;
 	headers[0] = '\0';
 	if (e->retry_ms) /* whole seconds for everybody, milliseconds for SDKs that know them */
@@ -154,7 +154,9 @@ void answer_error(struct client *c, struct request *r, const struct answer_error
 	if (e->no_retry)
 		n += snprintf(headers + n, sizeof headers - (size_t) n, "x-should-retry: false\r\n");
 	if (e->allow)
-		snprintf(headers + n, sizeof headers - (size_t) n, "allow: %s\r\n", e->allow);
+		n += snprintf(headers + n, sizeof headers - (size_t) n, "allow: %s\r\n", e->allow);
+	if (e->challenge)
+		snprintf(headers + n, sizeof headers - (size_t) n, "www-authenticate: %s\r\n", e->challenge);
 	if (r) {
 		/* Logged and counted as it is answered; the use that there was stands. */
 		r->status = (uint16_t) e->status;

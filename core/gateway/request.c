@@ -182,20 +182,27 @@ static int authenticate(struct request *r, const sl_auth_request *request, sl_er
 	                 "You did not provide an API key. Send it in the Authorization header: Authorization: Bearer KEY.");
 }
 
-/* Answers a caller who is not known, or may not call models. */
-static void refuse_identity(struct request *r, int code, const sl_error *error)
+/* Answers a caller who is not known, or may not call models. `named`: a credential was sent. */
+static void refuse_identity(struct request *r, int code, const sl_error *error, bool named)
 {
 	struct client *c = r->client;
 	c->keep_alive = c->keep_alive && !c->body_left;
 	if (code == SL_OK) {
 		struct answer_error e = { .status = 401, .type = "invalid_request_error", .code = "invalid_api_key",
-			.message = "This key may not call models.", .no_retry = true };
+			.message = "This key may not call models.", .no_retry = true, .challenge = "Bearer" };
 		answer_error(c, r, &e);
 		return;
 	}
 	struct answer_error e = { .status = error_http_status(code), .type = "invalid_request_error",
 		.code = code == SL_EAUTH ? "invalid_api_key" : code == SL_EINVAL ? "invalid_credentials" : "auth_unavailable",
 		.message = error->text[0] ? error->text : "Authentication failed.", .no_retry = code == SL_EAUTH };
+	if (code == SL_EAUTH)
+		e.challenge = named ? "Bearer error=\"invalid_token\"" : "Bearer";
+	if (code == SL_EDENIED) {
+		e.type = "permission_error";
+		e.code = "permission_denied";
+		e.no_retry = true;
+	}
 	if (e.status >= 500) {
 		e.status = 503;
 		e.type = "server_error";
@@ -210,7 +217,7 @@ void request_authenticated(struct request *r, int code, const sl_error *error)
 	if (code == SL_OK && (r->identity.roles & SL_ROLE_INFER))
 		client_resume(r->client);
 	else
-		refuse_identity(r, code, error);
+		refuse_identity(r, code, error, true); /* a plugin took it up */
 }
 
 static const struct path *find_path(sl_str path, sl_str method, bool *path_known)
@@ -292,7 +299,7 @@ static bool begin_authenticated(struct client *c, const struct http_head *head, 
 		return true;
 	if (code == SL_OK && (r->identity.roles & SL_ROLE_INFER))
 		return true;
-	refuse_identity(r, code, &error);
+	refuse_identity(r, code, &error, request.authorization.ptr || request.api_key.ptr);
 	return true;
 }
 

@@ -274,6 +274,7 @@ struct answer_error {
 	const char *allow;  /* 405: the method that would do */
 	uint64_t retry_ms;  /* 0: no Retry-After */
 	bool no_retry;      /* x-should-retry: false */
+	const char *challenge; /* 401: what WWW-Authenticate says */
 };
 /* Writes the answer. With a request: ends it (settled, logged, freed) and goes on to the client's next one. Without
  * one the caller does that. */

@@ -44,6 +44,7 @@ void identity_free(struct identity *id)
 	free(id->slabs);
 	free(id->tenants);
 	free(id->users);
+	list_free(id->tiers, id->n_tiers);
 	index_free(&id->by_digest);
 	index_free(&id->by_prefix);
 	index_free(&id->by_tenant);
@@ -138,6 +139,26 @@ int identity_find_user(struct identity *id, uint32_t uid, uint32_t gid, sl_ident
 		str_copy(out->tenant, sizeof out->tenant, str_of(user->tenant->name));
 		str_copy(out->tier, sizeof out->tier, str_of(terms->tier));
 		str_copy(out->user, sizeof out->user, str_of(user->name));
+	}
+	pthread_rwlock_unlock(&id->lock);
+	return code;
+}
+
+int identity_find_tenant(struct identity *id, sl_str tenant, sl_str tier, sl_identity *out, sl_error *error)
+{
+	int code = SL_OK;
+	pthread_rwlock_rdlock(&id->lock);
+	const struct tenant *t = tenant_find(id, tenant);
+	const struct terms *terms = t ? tenant_terms(t) : NULL;
+	if (!terms)
+		code = error_set(error, SL_EDENIED, "There is no tenant '%.*s' here: ask the operator of this service.", STR_ARG(tenant));
+	else if (terms->disabled)
+		code = error_set(error, SL_EDENIED, "Tenant '%s' is disabled: ask the operator of this service.", t->name);
+	else if (tier.ptr && !tier_known(id, tier))
+		code = error_set(error, SL_EDENIED, "There is no tier '%.*s' here: ask the operator of this service.", STR_ARG(tier));
+	if (code == SL_OK) {
+		str_copy(out->tenant, sizeof out->tenant, str_of(t->name));
+		str_copy(out->tier, sizeof out->tier, tier.ptr ? tier : str_of(terms->tier));
 	}
 	pthread_rwlock_unlock(&id->lock);
 	return code;

@@ -42,11 +42,14 @@ int identity_new_key(struct identity *id, const struct identity_key_request *req
 int identity_change_key(struct identity *id, sl_str prefix, const char *member, json_t *value, char key[SL_NAME_MAX],
                         char **object, sl_error *error);
 
-/* For the host table's credential_find and user_find. A key that is unknown, disabled, expired or of a disabled or
+/* For the host table's credential_find, user_find and tenant_find. A key that is unknown, disabled, expired or of a disabled or
  * deleted tenant: SL_EAUTH, always in the same words. A user whom no tenant names: SL_NOT_MINE; of a disabled tenant:
- * SL_EDENIED. Roles of a user: infer, lease, and operator where the tenant has operators. */
+ * SL_EDENIED. Roles of a user: infer, lease, and operator where the tenant has operators. A tenant that is unknown or
+ * disabled, or a tier that the file does not declare (absent: the tenant's own): SL_EDENIED; found, only tenant and tier
+ * of *out change. */
 int identity_find(struct identity *id, const uint8_t digest[32], uint64_t wall_ms, sl_identity *out, sl_error *error);
 int identity_find_user(struct identity *id, uint32_t uid, uint32_t gid, sl_identity *out, sl_error *error);
+int identity_find_tenant(struct identity *id, sl_str tenant, sl_str tier, sl_identity *out, sl_error *error);
 /* The key's last use, for people; relaxed. */
 void identity_touch(struct identity *id, const sl_identity *identity, uint64_t wall_ms);
 

@@ -63,6 +63,8 @@ struct identity {
 	uint32_t n_tenants;
 	struct unix_user *users; /* sorted by uid, each once */
 	size_t n_users;
+	char **tiers;            /* names of those that the file declares, sorted */
+	size_t n_tiers;
 };
 
 /* tenants.c. NULL: there is none. */
@@ -70,6 +72,8 @@ struct tenant *tenant_find(const struct identity *id, sl_str name);
 struct tenant *tenant_make(struct identity *id, sl_str name); /* or the one that is there; NULL: full, out of memory */
 const struct terms *tenant_terms(const struct tenant *t);     /* NULL: nobody declares it */
 void terms_free(struct terms *terms);
+void list_free(char **list, size_t n);
+bool tier_known(const struct identity *id, sl_str name);
 bool users_rebuild(struct identity *id);
 int tenant_apply(struct identity *id, sl_str name, const json_t *object, sl_error *error); /* takes the lock itself */
 

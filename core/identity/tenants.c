@@ -50,7 +50,7 @@ const struct terms *tenant_terms(const struct tenant *t)
 	return t->file.declared ? &t->file : t->store.declared ? &t->store : NULL;
 }
 
-static void list_free(char **list, size_t n)
+void list_free(char **list, size_t n)
 {
 	for (size_t i = 0; list && i < n; i++)
 		free(list[i]);
@@ -145,8 +145,34 @@ bool users_rebuild(struct identity *id)
 	return true;
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+bool tier_known(const struct identity *id, sl_str name)
+{
+	char text[SL_NAME_MAX], *key = text;
+	return id->n_tiers && str_copy(text, sizeof text, name) && bsearch(&key, id->tiers, id->n_tiers, sizeof *id->tiers, by_name);
+}
+
+/* The names of all tiers in their order. Without the lock. */
+static bool tiers_fill(const struct conf *conf, char ***tiers, size_t *n_tiers)
+{
+	const char **names = calloc(conf->n_tiers ? conf->n_tiers : 1, sizeof *names);
+	for (size_t i = 0; names && i < conf->n_tiers; i++)
+		names[i] = conf->tiers[i].name;
+	bool filled = names && list_copy(names, conf->n_tiers, tiers, n_tiers);
+	free(names);
+	if (filled)
+		qsort(*tiers, *n_tiers, sizeof **tiers, by_name);
+	return filled;
+}
+
 void identity_configure(struct identity *id, const struct conf *conf)
 {
+	char **tiers = NULL;
+	size_t n_tiers = 0;
 	struct terms *all = calloc(conf->n_tenants ? conf->n_tenants : 1, sizeof *all);
 	if (!all) {
 		log_error("identity: out of memory, the tenants of the file are as they were");
@@ -161,7 +187,16 @@ void identity_configure(struct identity *id, const struct conf *conf)
 			log_error("identity: out of memory, tenant '%s' is left out", t->name);
 		}
 	}
+	if (!tiers_fill(conf, &tiers, &n_tiers)) {
+		list_free(tiers, n_tiers);
+		tiers = NULL;
+		n_tiers = 0;
+		log_error("identity: out of memory, tiers are unknown until the next reload");
+	}
 	pthread_rwlock_wrlock(&id->lock);
+	list_free(id->tiers, id->n_tiers);
+	id->tiers = tiers;
+	id->n_tiers = n_tiers;
 	for (uint32_t i = 0; i < id->n_tenants; i++)
 		terms_free(&id->tenants[i]->file);
 	for (size_t i = 0; i < conf->n_tenants; i++) {

@@ -144,7 +144,7 @@ uint32_t device_state(const struct device *d)
 		return d->lease ? SL_DEVICE_DRAINING : SL_DEVICE_DRAINED;
 	if (d->lease)
 		return d->releasing ? SL_DEVICE_SCRUBBING : SL_DEVICE_GRANTED;
-	return SL_DEVICE_FREE;
+	return d->hold ? SL_DEVICE_HELD : SL_DEVICE_FREE;
 }
 
 const char *device_state_name(const struct device *d)
@@ -167,7 +167,8 @@ bool device_suits(const struct device *d, const char *kind, uint64_t memory_byte
 	return (!kind[0] || strcmp(d->kind, kind) == 0) && d->memory_bytes >= memory_bytes;
 }
 
-int devices_grant(struct devices *devices, struct lease *lease, const uint32_t *indices, uint32_t n, sl_error *error)
+int devices_suit(const struct devices *devices, const struct lease *lease, const uint32_t *indices, uint32_t n,
+                 sl_error *error)
 {
 	if (n != lease->wanted)
 		return error_set(error, SL_ECONFLICT, "L%llu wants %u devices and was to get %u: all or nothing",
@@ -176,8 +177,6 @@ int devices_grant(struct devices *devices, struct lease *lease, const uint32_t *
 		if (indices[i] >= devices->n)
 			return error_set(error, SL_ECONFLICT, "there is no device %u", indices[i]);
 		const struct device *d = &devices->at[indices[i]];
-		if (device_state(d) != SL_DEVICE_FREE)
-			return error_set(error, SL_ECONFLICT, "%s is %s, not free", d->name, device_state_name(d));
 		if (!device_suits(d, lease->kind, lease->memory_bytes))
 			return error_set(error, SL_ECONFLICT, "%s is no %s with enough memory, as L%llu wants", d->name,
 			                 lease->kind[0] ? lease->kind : "device", (unsigned long long) lease->number);
@@ -188,6 +187,25 @@ int devices_grant(struct devices *devices, struct lease *lease, const uint32_t *
 			if (indices[k] == indices[i])
 				return error_set(error, SL_ECONFLICT, "%s was to be granted twice", d->name);
 	}
+	return SL_OK;
+}
+
+int devices_grant(struct devices *devices, struct lease *lease, const uint32_t *indices, uint32_t n, sl_error *error)
+{
+	int code = devices_suit(devices, lease, indices, n, error);
+	for (uint32_t i = 0; code == SL_OK && i < n; i++) {
+		const struct device *d = &devices->at[indices[i]];
+		uint32_t state = device_state(d);
+		if (state == SL_DEVICE_HELD && d->hold != lease->number)
+			code = error_set(error, SL_ECONFLICT, "%s is held for L%llu", d->name, (unsigned long long) d->hold);
+		else if (state != SL_DEVICE_FREE && state != SL_DEVICE_HELD)
+			code = error_set(error, SL_ECONFLICT, "%s is %s, not free", d->name, device_state_name(d));
+	}
+	if (code != SL_OK)
+		return code;
+	if (lease->hold_until_ms)
+		devices_unhold(devices, lease->number);
+	lease->hold_until_ms = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		struct device *d = &devices->at[indices[i]];
 		d->lease = lease->number;
@@ -222,6 +240,13 @@ void devices_free_lease(struct devices *devices, uint64_t number)
 			devices->at[i].lease = 0;
 			devices->at[i].releasing = false;
 		}
+}
+
+void devices_unhold(struct devices *devices, uint64_t number)
+{
+	for (size_t i = 0; i < devices->n; i++)
+		if (devices->at[i].hold == number)
+			devices->at[i].hold = 0;
 }
 
 void devices_releasing(struct devices *devices, uint64_t number)

@@ -24,6 +24,7 @@ struct device {
 	char health_reason[SL_ERROR_TEXT];
 
 	uint64_t lease;        /* number of the holder, 0: none */
+	uint64_t hold;         /* number of the waiting lease that gets it once it is free, 0: none */
 	bool releasing;        /* the holder is on its way out: scrubbing follows */
 	bool present;          /* its agent is there and has it */
 	bool drain;            /* an operator's wish */
@@ -53,13 +54,20 @@ const char *device_state_name(const struct device *device);
 void device_set_faulty(struct device *device, const char *reason);
 bool device_suits(const struct device *device, const char *kind, uint64_t memory_bytes);
 
-/* Gives the lease exactly these devices, all of them or, with SL_ECONFLICT, none: each must be free, on one machine. */
+/* Are these as many as the lease wants, each once, all that suit it and on one machine? SL_ECONFLICT and why not.
+ * Nothing is said of their being free. */
+int devices_suit(const struct devices *devices, const struct lease *lease, const uint32_t *indices, uint32_t n,
+                 sl_error *error);
+/* Gives the lease exactly these devices, all of them or, with SL_ECONFLICT, none: each must be free or held for it. What
+ * else was held for it is not any more. */
 int devices_grant(struct devices *devices, struct lease *lease, const uint32_t *indices, uint32_t n, sl_error *error);
 /* After a restart: devices that the lease's record names are its own again. SL_ENOTFOUND: one is missing;
  * SL_ECONFLICT: one is another's. Then nothing was changed. */
 int devices_rebind(struct devices *devices, const struct lease *lease, sl_error *error);
 /* Its devices are nobody's; the lease's own list stays for people. */
 void devices_free_lease(struct devices *devices, uint64_t number);
+/* What was held for it is nobody's. */
+void devices_unhold(struct devices *devices, uint64_t number);
 void devices_releasing(struct devices *devices, uint64_t number);
 
 /* As docs/internals/control-api.md has it; holder (may be NULL) is its lease. New reference. */

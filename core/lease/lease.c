@@ -132,6 +132,8 @@ int lease_change(struct lease *lease, enum lease_state to, struct lease_now now,
 	lease->wait_ms = lease_wait_ms(lease, now);
 	lease->run_ms = lease_run_ms(lease, now);
 	lease->since_mono_ms = now.mono_ms;
+	if (lease->state == LEASE_SUSPENDED && lease->charged_ms)
+		lease->charged_until_ms = now.wall_ms; /* what it uses from now on is no use of the time before */
 	lease->state = to;
 	snprintf(lease->reason, sizeof lease->reason, "%s", reason ? reason : "");
 	if (to == LEASE_GRANTED)
@@ -160,12 +162,22 @@ uint64_t lease_wait_ms(const struct lease *lease, struct lease_now now)
 uint64_t lease_run_ms(const struct lease *lease, struct lease_now now)
 {
 	/* Releasing counts only for what ran before: a start that was called back has used nothing. */
-	return lease->run_ms + (runs(lease->state) && lease->started_ms ? stretch(lease, now) : 0);
+	uint64_t run = lease->run_ms + (runs(lease->state) && lease->started_ms ? stretch(lease, now) : 0);
+	/* Two clocks may differ by a little; what was charged is not taken back. */
+	return run > lease->charged_ms ? run : lease->charged_ms;
 }
 
 uint64_t lease_device_ms(const struct lease *lease, struct lease_now now)
 {
 	return lease_run_ms(lease, now) * lease->wanted;
+}
+
+money_amount lease_cost(const struct lease *lease, struct lease_now now)
+{
+	money_amount second = 0;
+	for (uint32_t i = 0; i < lease->n_places; i++)
+		second += lease->places[i].price;
+	return second * lease_run_ms(lease, now);
 }
 
 uint64_t lease_ends_ms(const struct lease *lease)

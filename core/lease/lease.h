@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <sluice/types.h>
 
+#include "core/base/money.h"
+
 enum lease_state {
 	LEASE_REQUESTED = 0, /* entered, not yet checked */
 	LEASE_QUEUED,        /* waits for the scheduler */
@@ -38,6 +40,8 @@ struct lease_now {
 struct lease_place {
 	char uuid[LEASE_UUID_MAX];
 	char name[SL_NAME_MAX]; /* node1/gpu0 */
+	char kind[SL_NAME_MAX]; /* of the device; empty: not known yet */
+	int64_t price;          /* of a second of it, 10^-12 of the currency */
 };
 
 struct lease {
@@ -54,6 +58,9 @@ struct lease {
 	uint64_t time_ms;        /* limit of its run, 0: none */
 	int32_t priority;
 	bool preemptible, with_stdin, detach;
+	bool suspendable, movable; /* its agent can suspend it, can move it to other devices */
+	bool borrowed;             /* its label while it has devices or they are held for it; else nominal */
+	uint64_t hold_until_ms;    /* Unix time: devices are held for it until then, 0: none are. Not kept */
 	json_t *argv, *env;      /* array of strings, object of strings (NULL: none). Owned */
 	char *cwd;               /* owned, NULL: none */
 
@@ -64,6 +71,8 @@ struct lease {
 	uint64_t created_ms, granted_ms, started_ms, ended_ms; /* Unix time, 0: not yet */
 	uint64_t wait_ms, run_ms;   /* lengths so far, by the monotonic clock; without the stretch that goes on */
 	int64_t since_mono_ms;      /* the stretch that goes on began then: waiting or running */
+	uint64_t charged_ms;        /* of run_ms, what records have charged ... */
+	uint64_t charged_until_ms;  /* ... up to this Unix time, 0: nothing yet */
 	int exit_code;              /* -1: none, or a signal ended it */
 	int signal;                 /* 0: none */
 	uint64_t memory_peak_bytes; /* host memory */
@@ -99,6 +108,18 @@ uint64_t lease_wait_ms(const struct lease *lease, struct lease_now now);
 uint64_t lease_run_ms(const struct lease *lease, struct lease_now now);
 /* What is to be paid for: device-milliseconds, run time x devices. */
 uint64_t lease_device_ms(const struct lease *lease, struct lease_now now);
+/* What that costs, in 10^-15 of the currency. Exact: prices are of seconds, lengths in milliseconds. */
+money_amount lease_cost(const struct lease *lease, struct lease_now now);
+
+/* charge.c: what a lease has used since its last charge becomes due, once. */
+enum { LEASE_CHARGES_MAX = 256 };
+/* Closed stretches of `every_ms` of the wall clock are due while it runs, all of it once it is over or suspended. */
+bool lease_charge_due(const struct lease *lease, struct lease_now now, uint64_t every_ms);
+/* Takes what is due: charged_ms and charged_until_ms move on. The charges for the record, an array of
+ * {from_ms, until_ms, kind, price, device_ms}, cut where UTC hours end (all that is behind LEASE_CHARGES_MAX stretches
+ * is one), device_ms = (until_ms - from_ms) x devices of that kind and price. NULL: nothing was due. New reference. */
+json_t *lease_charge(struct lease *lease, struct lease_now now, uint64_t every_ms);
+
 /* Unix time of the end by its limit, 0: none or not running. */
 uint64_t lease_ends_ms(const struct lease *lease);
 

@@ -22,8 +22,9 @@ static const struct field {
 	FIELD(name, TEXT), FIELD(tenant, TEXT), FIELD(user, TEXT), FIELD(queue, TEXT), FIELD(kind, TEXT),
 	FIELD(model, TEXT), FIELD(replica, TEXT), FIELD(uid, U32), FIELD(gid, U32), FIELD(wanted, U32),
 	FIELD(memory_bytes, U64), FIELD(time_ms, U64), FIELD(priority, I32), FIELD(preemptible, FLAG),
-	FIELD(with_stdin, FLAG), FIELD(detach, FLAG), FIELD(created_ms, U64), FIELD(granted_ms, U64),
+	FIELD(with_stdin, FLAG), FIELD(detach, FLAG), FIELD(borrowed, FLAG), FIELD(created_ms, U64), FIELD(granted_ms, U64),
 	FIELD(started_ms, U64), FIELD(ended_ms, U64), FIELD(wait_ms, U64), FIELD(run_ms, U64), FIELD(exit_code, INT),
+	FIELD(charged_ms, U64), FIELD(charged_until_ms, U64),
 	FIELD(signal, INT), FIELD(memory_peak_bytes, U64), FIELD(oom, FLAG),
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
@@ -74,6 +75,8 @@ json_t *lease_record(const struct lease *lease, struct lease_now now)
 		json_t *place = json_object();
 		set_text(place, "uuid", lease->places[i].uuid);
 		set_text(place, "name", lease->places[i].name);
+		set_text(place, "kind", lease->places[i].kind);
+		json_object_set_new(place, "price", json_integer(lease->places[i].price));
 		json_array_append_new(places, place);
 	}
 	json_object_set_new(object, "devices", places);
@@ -130,7 +133,9 @@ static int get_places(struct lease *lease, const json_t *record, sl_error *error
 	json_array_foreach(places, i, place) {
 		struct lease_place *out = &lease->places[i];
 		if (!str_copy(out->uuid, sizeof out->uuid, str_of(json_get_str(place, "uuid", ""))) || !out->uuid[0] ||
-		    !str_copy(out->name, sizeof out->name, str_of(json_get_str(place, "name", ""))))
+		    !str_copy(out->name, sizeof out->name, str_of(json_get_str(place, "name", ""))) ||
+		    !str_copy(out->kind, sizeof out->kind, str_of(json_get_str(place, "kind", ""))) ||
+		    (out->price = json_get_int(place, "price", 0)) < 0)
 			return bad(error, "devices");
 	}
 	lease->n_places = (uint32_t) n;
@@ -215,7 +220,7 @@ static void set_lengths(json_t *object, const struct lease *lease, struct lease_
 
 json_t *lease_json(const struct lease *lease, struct lease_now now, const char *reason)
 {
-	char id[LEASE_ID_MAX];
+	char id[LEASE_ID_MAX], cost[MONEY_TEXT_MAX];
 	json_t *object = json_object(), *where = json_array(), *uuids = json_array();
 	bool ran = lease->ended_ms && lease->started_ms;
 	lease_id(lease->number, id);
@@ -246,7 +251,8 @@ json_t *lease_json(const struct lease *lease, struct lease_now now, const char *
 	set_text(object, "holder", lease->model[0] ? "replica" : "job");
 	set_text(object, "model", lease->model);
 	set_text(object, "replica", lease->replica);
-	set_text(object, "cost", "0");
+	money_text(lease_cost(lease, now), 15, cost);
+	set_text(object, "cost", cost);
 	json_object_set_new(object, "priority", json_integer(lease->priority));
 	json_object_set_new(object, "detach", json_boolean(lease->detach));
 	set_int(object, "memory_peak_bytes", lease->memory_peak_bytes);

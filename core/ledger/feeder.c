@@ -130,7 +130,7 @@ static bool store_take(struct ledger *l, const sl_record *records, size_t n)
 	uint64_t delay_ms = FEED_RETRY_FIRST_MS;
 	unsigned closing_tries = 0;
 	for (;;) {
-		if (l->options.store->append(l->options.store_self, records, n, &error) == SL_OK)
+		if (sealer_append(&l->sealer, l->options.store, l->options.store_self, records, n, &error) == SL_OK)
 			return true;
 		log_warn("ledger: the store refuses records %" PRIu64 " to %" PRIu64 ", next try in %" PRIu64 " ms: %s",
 		         records[0].seq, records[n - 1].seq, delay_ms, error.text);

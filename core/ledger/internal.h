@@ -14,6 +14,7 @@
 #include "core/base/str.h"
 #include "core/ledger/folder.h"
 #include "core/ledger/recover.h"
+#include "core/ledger/seal.h"
 
 enum {
 	QUERIES_MAX = 1024,
@@ -82,6 +83,7 @@ struct ledger {
 	int fd;
 	uint64_t segment, offset, room;
 	struct cursor cursor; /* the feeder's own */
+	struct sealer sealer; /* the feeder's own */
 };
 
 void *writer_main(void *ledger);

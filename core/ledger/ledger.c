@@ -47,6 +47,7 @@ static void set_defaults(struct ledger *l, const struct ledger_options *options)
 static void ledger_release(struct ledger *l)
 {
 	cursor_close(&l->cursor);
+	sealer_close(&l->sealer);
 	if (l->fd >= 0)
 		close(l->fd);
 	folder_close(&l->folder);
@@ -156,6 +157,9 @@ static int ledger_start(struct ledger *l, sl_error *error)
 	atomic_store(&l->fed, stored);
 	if (!cursor_open(&l->cursor, l->segment_first, empty ? r.next_seq : r.first_seq))
 		return error_set(error, SL_ENOMEM, "out of memory");
+	code = sealer_open(&l->sealer, l->options.store, l->options.store_self, stored, error);
+	if (code != SL_OK)
+		return code;
 	l->closing = true; /* the store is tried a few times only */
 	bool fed = feed(l, r.next_seq - 1);
 	l->closing = false;

@@ -63,6 +63,24 @@ bool ledger_wait(struct ledger *l, uint64_t seq, unsigned timeout_ms);
  * when full or closing. */
 bool ledger_query(struct ledger *l, void (*query)(void *arg, const sl_store_ops *store, void *store_self), void *arg);
 
+/* What a look at a part of the store's records found. */
+struct ledger_verdict {
+	uint64_t first;       /* sealed record that the store begins with, 0: none is sealed */
+	uint64_t verified;    /* everything sealed up to here is as it was fed; 0: nothing yet */
+	uint64_t next;        /* go on there, 0: this was all */
+	uint64_t records;     /* that were looked at */
+	uint8_t digest[32];   /* of the chain up to `verified` */
+	uint64_t wrong, wrong_last; /* the first record that is not as it was, or is one of these; 0: none */
+	char why[SL_ERROR_TEXT];    /* and what is wrong with it */
+};
+
+/* Works out the digests of the store's records anew, from the group of record `from` on (0: the first), until at least
+ * `most` records were looked at (0: all), and compares. `digest` (NULL: the stored one is believed): that of the chain
+ * before `from`, as an earlier part gave it. For ledger_query: the thread that may use the store. SL_OK also when
+ * something is wrong; SL_ENOTSUP: this store keeps no digests. */
+int ledger_verify(const sl_store_ops *store, void *store_self, uint64_t from, const uint8_t *digest, uint64_t most,
+                  struct ledger_verdict *out, sl_error *error);
+
 struct ledger_stats {
 	uint64_t appended, committed, fed; /* sequence numbers */
 	uint64_t commits;                  /* fdatasyncs */

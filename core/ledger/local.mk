@@ -8,4 +8,6 @@ core_ledger_libledger_a_SOURCES = \
 	core/ledger/ledger.c core/ledger/ledger.h \
 	core/ledger/record.c core/ledger/record.h \
 	core/ledger/recover.c core/ledger/recover.h \
+	core/ledger/seal.c core/ledger/seal.h \
+	core/ledger/verify.c \
 	core/ledger/writer.c

@@ -117,6 +117,14 @@ static int host_user_find(const sl_host *host, uint32_t uid, uint32_t gid, sl_id
 	return s->user_find(s->ctx, uid, gid, out, error);
 }
 
+static int host_tenant_find(const sl_host *host, sl_str tenant, sl_str tier, sl_identity *out, sl_error *error)
+{
+	const struct plugin_services *s = instance(host)->services;
+	if (!s || !s->tenant_find)
+		return error_set(error, SL_EUNAVAILABLE, "this process knows no tenants");
+	return s->tenant_find(s->ctx, tenant, tier, out, error);
+}
+
 void plugin_host_init(struct plugin *p)
 {
 	bool auth = p->d.kind == SL_KIND_AUTH;
@@ -136,5 +144,6 @@ void plugin_host_init(struct plugin *p)
 		.count = host_count,
 		.credential_find = auth ? host_credential_find : NULL,
 		.user_find = auth ? host_user_find : NULL,
+		.tenant_find = auth ? host_tenant_find : NULL,
 	};
 }

@@ -25,6 +25,7 @@ struct plugin_services {
 	void *ctx;
 	int (*credential_find)(void *ctx, const uint8_t digest[32], sl_identity *out, sl_error *);
 	int (*user_find)(void *ctx, uint32_t uid, uint32_t gid, sl_identity *out, sl_error *);
+	int (*tenant_find)(void *ctx, sl_str tenant, sl_str tier, sl_identity *out, sl_error *);
 };
 
 /* Why a file was refused; each is an exit status of `sluicectl plugin check` too (64 + value). */

@@ -13,12 +13,21 @@
 #include "core/base/str.h"
 #include "core/pool/inner.h"
 
-static uint64_t append(struct pool *pool, const struct job *job)
+static uint64_t append(struct pool *pool, struct job *job)
 {
 	char id[LEASE_ID_MAX];
 	if (pool->n_pending >= POOL_PENDING_MAX)
 		return 0;
-	json_t *record = lease_record(&job->lease, pool_now());
+	/* What is due is charged in this record, and counts as charged when the ledger has taken it. */
+	struct lease_now now = pool_now();
+	struct lease lease = job->lease;
+	charge_terms(pool, &lease);
+	json_t *charges = lease_charge(&lease, now, (uint64_t) pool->conf->charge_ms);
+	json_t *record = lease_record(&lease, now);
+	if (charges && json_object_set_new(record, "charges", charges) != 0) {
+		json_decref(record);
+		record = NULL;
+	}
 	char *text = record ? json_text(record) : NULL;
 	uint64_t seq = 0;
 	lease_id(job->lease.number, id);
@@ -26,7 +35,17 @@ static uint64_t append(struct pool *pool, const struct job *job)
 		seq = ledger_append(pool->ledger, SL_RECORD_LEASE, str_of(id), text, strlen(text));
 	free(text);
 	json_decref(record);
+	if (seq) {
+		job->lease.charged_ms = lease.charged_ms;
+		job->lease.charged_until_ms = lease.charged_until_ms;
+	}
 	return seq;
+}
+
+/* Nothing waits for it, so it is not among the pending. */
+bool change_note(struct pool *pool, struct job *job)
+{
+	return append(pool, job) != 0;
 }
 
 static void await(struct pool *pool, struct job *job, uint64_t seq)

@@ -5,6 +5,7 @@
  *   request.c requests from outside
  *   change.c  a lease's changes: ledger first, then what they ask for
  *   round.c   planning rounds
+ *   charge.c  prices of leases, and charges for what runs
  *   agent.c   the connection to an agent: requests, answers, events
  *   start.c   starts an agent
  *   settle.c  what the agent says about leases and devices, matched with what we know
@@ -30,6 +31,7 @@ enum {
 	POOL_ACTIONS_MAX = 256,     /* of one round; a full answer is followed by another round */
 	POOL_RETRY_MS = 100,        /* a change that the ledger refused is offered again */
 	POOL_TICK_MS = 1000,
+	POOL_CHARGES_MAX = 1000,    /* running leases that are charged in one tick */
 	POOL_SAMPLE_MS = 5000,      /* between looks at the devices' telemetry */
 	POOL_NOTICE_MS = 30000,     /* between TERM and KILL at a time limit or when a device fails */
 	POOL_LOG_BYTES = 4 << 20,   /* output that the agent keeps, per stream */
@@ -131,6 +133,7 @@ struct pool {
 	json_t *marks;              /* of the last run: "device/UUID" -> object */
 	struct plan_queue *queues;
 	size_t n_queues;
+	struct plan_cohort *cohorts;
 	struct plan plan;
 	sl_action *actions;
 	bool plan_wanted;
@@ -140,7 +143,7 @@ struct pool {
 	struct pool_watch *watches;
 	uint64_t last_watch;
 	unsigned watch_depth;       /* callbacks under way: dead watches stay in the list */
-	uv_timer_t tick, soon, retry;
+	uv_timer_t tick, soon, retry, wake; /* wake: for a round that time alone gives reason to */
 	int closing;                /* handles to wait for */
 };
 
@@ -163,6 +166,8 @@ void change_committed(struct pool *pool, uint64_t seq);
 void change_retry(struct pool *pool);
 /* The ledger has refused: everything that waits for it is tried again soon. */
 void change_later(struct pool *pool);
+/* The lease as it is now, for the ledger: nothing has changed but what it has used. False: refused. */
+bool change_note(struct pool *pool, struct job *job);
 /* Everything that the lease's last record says is durable. */
 bool change_durable(const struct pool *pool, const struct job *job);
 /* Does what the lease's state asks for, if that is durable: starts it, stops it, tells watchers. */
@@ -170,6 +175,11 @@ void change_act(struct pool *pool, struct job *job);
 /* Ends the wait of those who have been over for long: forgotten at the agent and here. */
 void change_expire(struct pool *pool, struct lease_now now);
 void change_remember_ended(struct pool *pool, uint64_t number);
+
+/* charge.c */
+void charge_terms(struct pool *pool, struct lease *lease);
+/* Writes down what is due of those that run. */
+void charge_running(struct pool *pool, struct lease_now now);
 
 /* round.c */
 void round_want(struct pool *pool);

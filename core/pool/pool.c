@@ -82,18 +82,50 @@ const struct plan_queue *pool_queue(const struct pool *pool, const char *name)
 	return NULL;
 }
 
+static uint32_t cohort_index(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; name && i < conf->n_cohorts; i++)
+		if (strcmp(conf->cohorts[i].name, name) == 0)
+			return (uint32_t) i;
+	return SL_NONE;
+}
+
+static struct plan_queue queue_terms(const struct conf *conf, const struct conf_queue *q)
+{
+	struct plan_queue out = {
+		.priority = q->priority, .nominal = q->gpus, .borrow = q->borrow, .lend = q->lend, .weight = (uint32_t) q->weight,
+		.cohort = cohort_index(conf, q->cohort), .per_user = q->per_user, .min_run_ms = (uint64_t) q->min_run_ms,
+		.flags = (q->reclaim ? (uint32_t) SL_QUEUE_RECLAIM : 0) |
+		         (q->preempt ? (uint32_t) SL_QUEUE_PREEMPT_OWN | (uint32_t) SL_QUEUE_PREEMPT_OTHERS : 0),
+	};
+	str_copy(out.name, sizeof out.name, str_of(q->name));
+	return out;
+}
+
 static bool take_queues(struct pool *pool, const struct conf *conf)
 {
 	struct plan_queue *queues = calloc(conf->n_queues + 1, sizeof *queues);
-	if (!queues)
+	struct plan_cohort *cohorts = calloc(conf->n_cohorts + 1, sizeof *cohorts);
+	if (!queues || !cohorts) {
+		free(queues);
+		free(cohorts);
 		return false;
-	for (size_t i = 0; i < conf->n_queues; i++) {
-		queues[i] = (struct plan_queue){ .quota = conf->queues[i].quota, .priority = conf->queues[i].priority };
-		str_copy(queues[i].name, sizeof queues[i].name, str_of(conf->queues[i].name));
+	}
+	for (size_t i = 0; i < conf->n_queues; i++)
+		queues[i] = queue_terms(conf, &conf->queues[i]);
+	for (size_t i = 0; i < conf->n_cohorts; i++) {
+		const struct conf_cohort *c = &conf->cohorts[i];
+		cohorts[i] = (struct plan_cohort){ .parent = cohort_index(conf, c->parent), .nominal = c->gpus, .borrow = c->borrow,
+		                                   .lend = c->lend };
+		str_copy(cohorts[i].name, sizeof cohorts[i].name, str_of(c->name));
 	}
 	free(pool->queues);
+	free(pool->cohorts);
 	pool->queues = queues;
 	pool->n_queues = conf->n_queues;
+	pool->cohorts = cohorts;
+	pool->plan.cohorts = cohorts;
+	pool->plan.n_cohorts = conf->n_cohorts;
 	pool->plan_fresh = false;
 	return true;
 }
@@ -104,6 +136,7 @@ static void on_tick(uv_timer_t *timer)
 	struct lease_now now = pool_now();
 	agent_tick(&pool->agent, now);
 	change_expire(pool, now);
+	charge_running(pool, now);
 	/* What could not be sent at its time. */
 	for (size_t i = 0; pool->agent.ready && i < pool->n_leases; i++) {
 		struct job *job = job_of(pool->leases[i]);
@@ -176,6 +209,7 @@ static void free_pool(struct pool *pool)
 	free(pool->pending);
 	free(pool->actions);
 	free(pool->queues);
+	free(pool->cohorts);
 	free(pool->agent_program);
 	json_decref(pool->marks);
 	if (pool->conf)
@@ -203,8 +237,9 @@ struct pool *pool_open(const struct pool_options *options, const json_t *open_le
 	uv_timer_init(pool->loop, &pool->tick);
 	uv_timer_init(pool->loop, &pool->soon);
 	uv_timer_init(pool->loop, &pool->retry);
+	uv_timer_init(pool->loop, &pool->wake);
 	uv_timer_init(pool->loop, &pool->agent.again);
-	pool->tick.data = pool->soon.data = pool->retry.data = pool;
+	pool->tick.data = pool->soon.data = pool->retry.data = pool->wake.data = pool;
 	restore(pool, open_leases);
 	uv_timer_start(&pool->tick, on_tick, POOL_TICK_MS, POOL_TICK_MS);
 	agent_open(&pool->agent, pool);
@@ -238,7 +273,7 @@ void pool_close(struct pool *pool)
 {
 	if (!pool || pool->closing)
 		return;
-	uv_timer_t *const timers[] = { &pool->tick, &pool->soon, &pool->retry, &pool->agent.again };
+	uv_timer_t *const timers[] = { &pool->tick, &pool->soon, &pool->retry, &pool->wake, &pool->agent.again };
 	pool->closing = sizeof timers / sizeof timers[0];
 	agent_close(&pool->agent);
 	for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {

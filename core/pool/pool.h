@@ -107,6 +107,8 @@ int pool_listens(struct pool *pool, uint64_t number, unsigned port, void (*done)
  * store). */
 json_t *pool_lease(struct pool *pool, uint64_t number);
 json_t *pool_leases(struct pool *pool);
+/* What pool_lease would give, from a lease's record out of the store. Any thread. NULL: no record of a lease. */
+json_t *pool_lease_of(const json_t *record);
 json_t *pool_devices(struct pool *pool);
 json_t *pool_agents(struct pool *pool);
 /* "L1042" or "1042" of one that pool_lease knows; or the open lease of that name, else of that prefix of a name, when

@@ -105,7 +105,7 @@ static int fill(struct pool *pool, struct lease *lease, const struct pool_reques
 	lease->uid = r->uid;
 	lease->gid = r->gid;
 	lease->priority = r->priority;
-	lease->preemptible = r->preemptible;
+	lease->preemptible = r->preemptible || queue->preemptible;
 	lease->with_stdin = r->with_stdin;
 	lease->detach = r->detach;
 	lease->created_ms = now.wall_ms;

@@ -57,13 +57,31 @@ static bool grant_free_ones(struct pool *pool)
 	return true;
 }
 
-static void preempt(struct pool *pool, struct job *job, const char *reason, sl_error *error)
+static int preempt(struct pool *pool, struct job *job, const char *reason, sl_error *error)
 {
 	enum lease_state before = job->lease.final;
 	job->lease.final = LEASE_PREEMPTED;
 	job->notice_ms = POOL_NOTICE_MS;
-	if (change_decide(pool, job, LEASE_RELEASING, reason[0] ? reason : "gave way to another lease", error) != SL_OK)
+	int code = change_decide(pool, job, LEASE_RELEASING, reason[0] ? reason : "gave way to another lease", error);
+	if (code != SL_OK)
 		job->lease.final = before;
+	return code;
+}
+
+/* The waiting lease has its hold; those who have the devices are asked to go. When the ledger does not take one of them,
+ * the hold ends: who was asked already goes, and the next round makes something of it. */
+static bool make_way(struct pool *pool, struct lease *lease, sl_error *error)
+{
+	char reason[SL_ERROR_TEXT];
+	snprintf(reason, sizeof reason, "gave way to L%llu of queue %s, which %s", (unsigned long long) lease->number, lease->queue,
+	         lease->borrowed ? "is more urgent" : "is owed the devices");
+	for (size_t i = 0; i < pool->plan.n_victims; i++)
+		if (preempt(pool, job_of(pool->plan.victims[i]), reason, error) != SL_OK) {
+			plan_undo(&pool->plan, lease);
+			return false;
+		}
+	metrics_add(metrics_counter("sluice_lease_holds_total", "Times that devices were held for a waiting lease", ""), 1);
+	return true;
 }
 
 /* False: the ledger takes nothing. */
@@ -77,9 +95,15 @@ static bool apply(struct pool *pool, const sl_action *action)
 		return true;
 	}
 	snprintf(reason, sizeof reason, "%.*s", SL_ERROR_TEXT - 1, action->reason);
-	if (action->type == SL_ACTION_PREEMPT) {
-		preempt(pool, job_of(lease), reason, &error);
-		return error.code != SL_EUNAVAILABLE;
+	switch (SL_ACTION_TYPE(action->type)) {
+	case SL_ACTION_PREEMPT:
+		return preempt(pool, job_of(lease), reason, &error) != SL_EUNAVAILABLE;
+	case SL_ACTION_HOLD:
+		return make_way(pool, lease, &error);
+	case SL_ACTION_GRANT:
+		break;
+	default:
+		return true; /* PROMOTE: the label is written down with the next change. The others need what no agent can yet */
 	}
 	if (change_decide(pool, job_of(lease), LEASE_GRANTED, reason, &error) == SL_OK)
 		return true;
@@ -139,6 +163,20 @@ static void tell_waiting(struct pool *pool)
 	}
 }
 
+static void on_wake(uv_timer_t *timer)
+{
+	round_want(timer->data);
+}
+
+/* A minimum run time passes, a hold expires: nothing else would start a round then. */
+static void wake_later(struct pool *pool)
+{
+	uint64_t at = pool->plan.wake_ms, now = pool->plan.now.wall_ms;
+	uv_timer_stop(&pool->wake);
+	if (at && !pool->closing)
+		uv_timer_start(&pool->wake, on_wake, at > now ? at - now + 1 : 1, 0);
+}
+
 void round_run(struct pool *pool)
 {
 	pool->plan_wanted = false;
@@ -152,11 +190,12 @@ void round_run(struct pool *pool)
 		log_error("no memory for a planning round");
 		return;
 	}
-	bool more = pool->plan.n_waiting && plan_once(pool);
+	bool more = (pool->plan.waiting.n || pool->plan.suspended.n) && plan_once(pool);
 	/* What this round changed wants no further one by itself: the same scheduler has just seen it all. */
 	pool->plan_wanted = false;
 	if (more)
 		round_want(pool);
+	wake_later(pool);
 	pool->plan_fresh = false;
 	tell_waiting(pool);
 }

@@ -31,6 +31,17 @@ json_t *pool_lease(struct pool *pool, uint64_t number)
 	return job ? show_lease(pool, job, true) : NULL;
 }
 
+json_t *pool_lease_of(const json_t *record)
+{
+	struct lease lease;
+	sl_error error;
+	if (lease_restore(&lease, record, pool_now(), &error) != SL_OK)
+		return NULL;
+	json_t *json = lease_json(&lease, pool_now(), NULL);
+	lease_clear(&lease);
+	return json;
+}
+
 json_t *pool_leases(struct pool *pool)
 {
 	json_t *list = json_array();

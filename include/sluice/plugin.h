@@ -11,6 +11,8 @@
  *
  * Changelog
  *   1.0  2026-11-24  first version
+ *   1.1  2026-11-24  scheduler.h: terms of queues, devices and leases beside the view's arrays; holds, suspension, moves;
+ *                   host: tenant_find
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -23,7 +25,7 @@ extern "C" {
 
 #define SL_PLUGIN_MAGIC 0x43554c53u /* "SLUC" */
 #define SL_ABI_MAJOR 1
-#define SL_ABI_MINOR 0
+#define SL_ABI_MINOR 1
 
 /* Kinds. Numbers are never reused. One descriptor is one kind. */
 enum sl_kind {
@@ -113,6 +115,12 @@ struct sl_host {
 	/* auth plugins only, NULL for others: the tenant that the configuration gives to this Unix user. SL_OK
 	 * fills tenant, user, roles, tier; SL_NOT_MINE: nothing is configured for it. Any thread. */
 	int (*user_find)(const sl_host *, uint32_t uid, uint32_t gid, sl_identity *out, sl_error *);
+
+	/* Since 1.1. auth plugins only, NULL for others: the tenant of that name as it is at this moment, for plugins whose
+	 * credentials are kept elsewhere. `tier` absent: the tenant's own. SL_OK fills tenant and tier, and nothing else of
+	 * *out; SL_EDENIED, with a sentence for the caller: there is no such tenant, it is disabled, there is no such tier.
+	 * Any thread. */
+	int (*tenant_find)(const sl_host *, sl_str tenant, sl_str tier, sl_identity *out, sl_error *);
 };
 
 /* The descriptor. The first five fields are frozen for ever, so that any host can refuse any plugin politely. */

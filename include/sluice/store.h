@@ -6,6 +6,9 @@
  * in it, and must ignore records whose sequence is not above that: so a group that is sent again after a crash
  * is applied exactly once.
  *
+ * A store of ABI 1.0 has the functions up to lease_history. Without those behind it there are no digests, and leases
+ * stand neither in the bill nor, once sluiced has started again, in the list of those that have ended.
+ *
  * All functions of one instance are called on one thread of their own and may block. */
 #ifndef SLUICE_STORE_H
 #define SLUICE_STORE_H
@@ -18,7 +21,12 @@ extern "C" {
 
 enum sl_record_type {
 	SL_RECORD_USAGE = 1,  /* data: one sl_usage */
-	SL_RECORD_LEASE = 2,  /* one change of a lease. key: its id; data: the whole lease as JSON text after it */
+	SL_RECORD_LEASE = 2,  /* one change of a lease. key: its id; data: the whole lease as JSON text after it. Its member
+	                         "charges", when there, is a list of what became due with this record, each
+	                         {"from_ms", "until_ms", "kind", "price", "device_ms"}: Unix times of a stretch within one
+	                         UTC hour, kind of device, price of a second of one in 10^-12 of the currency, use in
+	                         device-milliseconds. Who pays stands in "tenant", "user", "queue"; "model" is not empty in
+	                         the lease of a replica, which nobody pays for */
 	SL_RECORD_OBJECT = 3  /* one change of an object (tenant, key ...). key: "kind/name"; data: JSON text, empty:
 	                         deleted */
 };
@@ -47,7 +55,13 @@ enum sl_usage_by {
 	SL_BY_TENANT = 1u << 1,
 	SL_BY_USER = 1u << 2,
 	SL_BY_KEY = 1u << 3,
-	SL_BY_MODEL = 1u << 4
+	SL_BY_MODEL = 1u << 4,
+	/* Of bill_sum alone, since 1.1: */
+	SL_BY_HOUR = 1u << 5,  /* UTC */
+	SL_BY_QUEUE = 1u << 6, /* of a lease; of requests empty */
+	SL_BY_KIND = 1u << 7,  /* of device; of requests empty */
+	SL_BY_LEASE = 1u << 8, /* id of a lease; of requests empty */
+	SL_BY_PRICE = 1u << 9  /* of a device's second; of requests 0 */
 };
 
 /* One sum. Columns that were not grouped by are empty. Exact. */
@@ -60,6 +74,53 @@ typedef struct sl_usage_sum {
 	int64_t requests, input_tokens, cached_tokens, output_tokens;
 	uint64_t cost_high, cost_low; /* 128 bit, 10^-12 of the currency, two's complement */
 } sl_usage_sum;
+
+/* Which use and which charges, since 1.1. As sl_usage_filter; requests have no queue, kind or lease and leases no key, so
+ * one that is named leaves the others out. Charges count where they begin. */
+typedef struct sl_bill_filter {
+	uint32_t size;
+	uint32_t reserved;
+	uint64_t since_ms, until_ms;
+	sl_str tenant, user, key, model, queue, kind, lease;
+} sl_bill_filter;
+
+/* One sum of requests and leases, since 1.1. Columns that were not grouped by are empty or 0. Exact. */
+typedef struct sl_bill_sum {
+	uint32_t size;
+	uint32_t reserved;
+	char day[16];  /* 2026-11-24 */
+	char hour[24]; /* 2026-11-24T13:00:00Z */
+	char tenant[SL_NAME_MAX], user[SL_NAME_MAX], model[SL_NAME_MAX], queue[SL_NAME_MAX], kind[SL_NAME_MAX];
+	char key[SL_KEY_PREFIX_MAX];
+	char lease[24];
+	int64_t price;
+	int64_t requests, input_tokens, cached_tokens, output_tokens;
+	int64_t device_ms;                           /* of leases that are paid for */
+	uint64_t cost_high, cost_low;                /* 128 bit, 10^-15 of the currency, two's complement: requests at their
+	                                                cost, leases at price x device_ms */
+	int64_t replica_device_ms;                   /* of leases of replicas: in no cost above */
+	uint64_t replica_cost_high, replica_cost_low; /* what they would cost */
+} sl_bill_sum;
+
+/* Which leases, since 1.1. Empty strings match everything. */
+typedef struct sl_lease_filter {
+	uint32_t size;
+	uint32_t ended;  /* 1: only those that have ended */
+	uint64_t before; /* only those with a lower number, 0: all */
+	uint64_t limit;  /* at most so many, 0: all */
+	sl_str tenant, user;
+} sl_lease_filter;
+
+/* The digest of a group of records, chained to that of the group before, since 1.1. The store keeps it and gives it
+ * back; what it is made of is the host's business. */
+typedef struct sl_seal {
+	uint32_t size;
+	uint32_t n;             /* records */
+	uint64_t first, last;   /* their sequence numbers, without a gap */
+	uint64_t wall_ms;       /* Unix time when they were sealed */
+	uint8_t digest[32];
+	const uint32_t *checks; /* n checksums, one a record: to find which one was changed. Borrowed */
+} sl_seal;
 
 typedef struct sl_store_ops {
 	uint32_t size;
@@ -81,7 +142,30 @@ typedef struct sl_store_ops {
 	int (*lease_scan)(void *self, int open_only, int (*each)(void *arg, sl_str id, sl_str json), void *arg, sl_error *);
 	/* Every change of one lease, oldest first. */
 	int (*lease_history)(void *self, sl_str id, int (*each)(void *arg, uint64_t wall_ms, sl_str json), void *arg, sl_error *);
+
+	/* Since 1.1; each may be missing. */
+	/* As append, and keeps the seal of exactly these records in the same transaction. A group that the store has is fine
+	 * and changes nothing; one that it has a part of is SL_ECONFLICT. */
+	int (*append_sealed)(void *self, const sl_record *records, size_t n, const sl_seal *, sl_error *);
+	/* Seals whose last record is not below `first`, in their order, at most `limit` (0: all). */
+	int (*seal_scan)(void *self, uint64_t first, uint64_t limit, int (*each)(void *arg, const sl_seal *), void *arg, sl_error *);
+	/* Every record that the store keeps of first..last, in the order of their sequence, as it came; wall_ms of use
+	 * records may be 0. What it gives is borrowed. */
+	int (*record_scan)(void *self, uint64_t first, uint64_t last, int (*each)(void *arg, const sl_record *), void *arg, sl_error *);
+	/* Do charges, latest states and whatever else the store derives from the records first..last agree with them?
+	 * *wrong: the first record that something disagrees with, 0: none; the sentence in *error then says what. */
+	int (*audit)(void *self, uint64_t first, uint64_t last, uint64_t *wrong, sl_error *);
+	/* Sums of use and charges, in the order of the grouped columns: day, tenant, user, key,
+	 * model, hour, queue, kind, lease, price. each() returns 0 to go on. */
+	int (*bill_sum)(void *self, const sl_bill_filter *, uint32_t by, int (*each)(void *arg, const sl_bill_sum *), void *arg,
+	                sl_error *);
+	/* The latest state of leases, newest (highest number) first. */
+	int (*lease_list)(void *self, const sl_lease_filter *, int (*each)(void *arg, sl_str id, sl_str json), void *arg, sl_error *);
 } sl_store_ops;
+
+/* Does this store have that function? */
+#define SL_STORE_HAS(OPS, FUNCTION) \
+	((OPS)->size >= offsetof(sl_store_ops, FUNCTION) + sizeof (OPS)->FUNCTION && (OPS)->FUNCTION)
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_layout.c - every size and offset of the plugin ABI, as numbers. What compiles here has the layout of 1.0;
+/* test_layout.c - every size and offset of the plugin ABI, as numbers. What compiles here has the layout of 1.1;
  * fields that a later minor version adds go to the end of their struct and to the end of its list here, and only the
  * sizes grow. (Sizes of structs without a size of their own never change.) */
 #include <sluice/auth.h>
@@ -65,7 +65,7 @@ AT(sl_option, max, 32);
 AT(sl_option, values, 40);
 AT(sl_option, help, 48);
 
-SIZE(sl_host, 104);
+SIZE(sl_host, 112);
 AT(sl_host, size, 0);
 AT(sl_host, abi_major, 4);
 AT(sl_host, abi_minor, 6);
@@ -81,6 +81,7 @@ AT(sl_host, token_fail, 72);
 AT(sl_host, count, 80);
 AT(sl_host, credential_find, 88);
 AT(sl_host, user_find, 96);
+AT(sl_host, tenant_find, 104);
 
 SIZE(sl_plugin, 144);
 AT(sl_plugin, magic, 0);
@@ -169,7 +170,62 @@ AT(sl_view_lease, since_ms, 160);
 AT(sl_view_lease, ends_ms, 168);
 AT(sl_view_lease, time_limit_ms, 176);
 
-SIZE(sl_view, 80);
+SIZE(sl_view_machine, 96);
+AT(sl_view_machine, name, 0);
+AT(sl_view_machine, cpu_milli, 64);
+AT(sl_view_machine, cpu_milli_free, 72);
+AT(sl_view_machine, host_memory_bytes, 80);
+AT(sl_view_machine, host_memory_free_bytes, 88);
+
+SIZE(sl_view_device_terms, 24);
+AT(sl_view_device_terms, machine, 0);
+AT(sl_view_device_terms, island, 4);
+AT(sl_view_device_terms, kind, 8);
+AT(sl_view_device_terms, free_milli, 12);
+AT(sl_view_device_terms, hold, 16);
+
+SIZE(sl_view_queue_terms, 64);
+AT(sl_view_queue_terms, cohort, 0);
+AT(sl_view_queue_terms, nominal, 4);
+AT(sl_view_queue_terms, borrow, 8);
+AT(sl_view_queue_terms, lend, 12);
+AT(sl_view_queue_terms, weight, 16);
+AT(sl_view_queue_terms, flags, 20);
+AT(sl_view_queue_terms, nominal_milli, 24);
+AT(sl_view_queue_terms, borrowed_milli, 32);
+AT(sl_view_queue_terms, borrowable_milli, 40);
+AT(sl_view_queue_terms, min_run_ms, 48);
+AT(sl_view_queue_terms, used_ms, 56);
+
+SIZE(sl_view_cohort, 80);
+AT(sl_view_cohort, name, 0);
+AT(sl_view_cohort, parent, 64);
+AT(sl_view_cohort, nominal, 68);
+AT(sl_view_cohort, borrow, 72);
+AT(sl_view_cohort, lend, 76);
+
+SIZE(sl_view_user, 80);
+AT(sl_view_user, name, 0);
+AT(sl_view_user, queue, 64);
+AT(sl_view_user, quota, 68);
+AT(sl_view_user, used_milli, 72);
+
+SIZE(sl_view_lease_terms, 80);
+AT(sl_view_lease_terms, flags, 0);
+AT(sl_view_lease_terms, milli, 4);
+AT(sl_view_lease_terms, kind, 8);
+AT(sl_view_lease_terms, user, 12);
+AT(sl_view_lease_terms, first_place, 16);
+AT(sl_view_lease_terms, n_places, 20);
+AT(sl_view_lease_terms, cpu_milli, 24);
+AT(sl_view_lease_terms, host_memory_bytes, 32);
+AT(sl_view_lease_terms, granted_ms, 40);
+AT(sl_view_lease_terms, lost_ms, 48);
+AT(sl_view_lease_terms, restart_ms, 56);
+AT(sl_view_lease_terms, expected_run_ms, 64);
+AT(sl_view_lease_terms, hold_until_ms, 72);
+
+SIZE(sl_view, 200);
 AT(sl_view, size, 0);
 AT(sl_view, reserved, 4);
 AT(sl_view, now_ms, 8);
@@ -181,6 +237,21 @@ AT(sl_view, waiting, 48);
 AT(sl_view, n_waiting, 56);
 AT(sl_view, running, 64);
 AT(sl_view, n_running, 72);
+AT(sl_view, machines, 80);
+AT(sl_view, n_machines, 88);
+AT(sl_view, device_terms, 96);
+AT(sl_view, queue_terms, 104);
+AT(sl_view, cohorts, 112);
+AT(sl_view, n_cohorts, 120);
+AT(sl_view, waiting_terms, 128);
+AT(sl_view, running_terms, 136);
+AT(sl_view, suspended, 144);
+AT(sl_view, suspended_terms, 152);
+AT(sl_view, n_suspended, 160);
+AT(sl_view, places, 168);
+AT(sl_view, n_places, 176);
+AT(sl_view, users, 184);
+AT(sl_view, n_users, 192);
 
 SIZE(sl_action, 272);
 AT(sl_action, type, 0);
@@ -244,7 +315,56 @@ AT(sl_usage_sum, output_tokens, 256);
 AT(sl_usage_sum, cost_high, 264);
 AT(sl_usage_sum, cost_low, 272);
 
-SIZE(sl_store_ops, 64);
+/* 1.1 */
+SIZE(sl_bill_filter, 136);
+AT(sl_bill_filter, since_ms, 8);
+AT(sl_bill_filter, until_ms, 16);
+AT(sl_bill_filter, tenant, 24);
+AT(sl_bill_filter, user, 40);
+AT(sl_bill_filter, key, 56);
+AT(sl_bill_filter, model, 72);
+AT(sl_bill_filter, queue, 88);
+AT(sl_bill_filter, kind, 104);
+AT(sl_bill_filter, lease, 120);
+
+SIZE(sl_bill_sum, 496);
+AT(sl_bill_sum, day, 8);
+AT(sl_bill_sum, hour, 24);
+AT(sl_bill_sum, tenant, 48);
+AT(sl_bill_sum, user, 112);
+AT(sl_bill_sum, model, 176);
+AT(sl_bill_sum, queue, 240);
+AT(sl_bill_sum, kind, 304);
+AT(sl_bill_sum, key, 368);
+AT(sl_bill_sum, lease, 384);
+AT(sl_bill_sum, price, 408);
+AT(sl_bill_sum, requests, 416);
+AT(sl_bill_sum, input_tokens, 424);
+AT(sl_bill_sum, cached_tokens, 432);
+AT(sl_bill_sum, output_tokens, 440);
+AT(sl_bill_sum, device_ms, 448);
+AT(sl_bill_sum, cost_high, 456);
+AT(sl_bill_sum, cost_low, 464);
+AT(sl_bill_sum, replica_device_ms, 472);
+AT(sl_bill_sum, replica_cost_high, 480);
+AT(sl_bill_sum, replica_cost_low, 488);
+
+SIZE(sl_lease_filter, 56);
+AT(sl_lease_filter, ended, 4);
+AT(sl_lease_filter, before, 8);
+AT(sl_lease_filter, limit, 16);
+AT(sl_lease_filter, tenant, 24);
+AT(sl_lease_filter, user, 40);
+
+SIZE(sl_seal, 72);
+AT(sl_seal, n, 4);
+AT(sl_seal, first, 8);
+AT(sl_seal, last, 16);
+AT(sl_seal, wall_ms, 24);
+AT(sl_seal, digest, 32);
+AT(sl_seal, checks, 64);
+
+SIZE(sl_store_ops, 112);
 AT(sl_store_ops, size, 0);
 AT(sl_store_ops, reserved, 4);
 AT(sl_store_ops, last_seq, 8);
@@ -254,6 +374,12 @@ AT(sl_store_ops, usage_scan, 32);
 AT(sl_store_ops, object_scan, 40);
 AT(sl_store_ops, lease_scan, 48);
 AT(sl_store_ops, lease_history, 56);
+AT(sl_store_ops, append_sealed, 64);
+AT(sl_store_ops, seal_scan, 72);
+AT(sl_store_ops, record_scan, 80);
+AT(sl_store_ops, audit, 88);
+AT(sl_store_ops, bill_sum, 96);
+AT(sl_store_ops, lease_list, 104);
 
 SIZE(sl_launch_request, 56);
 AT(sl_launch_request, size, 0);
@@ -346,6 +472,24 @@ IS(SL_DEVICE_PROBATION, 6);
 IS(SL_DEVICE_DRAINED, 7);
 IS(SL_ACTION_GRANT, 1);
 IS(SL_ACTION_PREEMPT, 2);
+IS(SL_ACTION_HOLD, 3);
+IS(SL_ACTION_SUSPEND, 4);
+IS(SL_ACTION_RESUME, 5);
+IS(SL_ACTION_MOVE, 6);
+IS(SL_ACTION_PROMOTE, 7);
+IS(SL_ACTION_NOMINAL, 1 << 16);
+IS(SL_ACTION_BORROWED, 1 << 17);
+IS(SL_QUEUE_PREEMPT_OWN, 1 << 0);
+IS(SL_QUEUE_RECLAIM, 1 << 1);
+IS(SL_QUEUE_PREEMPT_OTHERS, 1 << 2);
+IS(SL_LEASE_BORROWED, 1 << 0);
+IS(SL_LEASE_HELD, 1 << 1);
+IS(SL_LEASE_LEAVING, 1 << 2);
+IS(SL_LEASE_SUSPENDABLE, 1 << 3);
+IS(SL_LEASE_MOVABLE, 1 << 4);
+IS(SL_LEASE_ONE_ISLAND, 1 << 5);
+IS(SL_LEASE_SPAN, 1 << 6);
+IS(SL_NONE, UINT32_MAX);
 IS(SL_DOOR_INFERENCE, 1);
 IS(SL_DOOR_CONTROL, 2);
 IS(SL_RECORD_USAGE, 1);
@@ -356,6 +500,11 @@ IS(SL_BY_TENANT, 1 << 1);
 IS(SL_BY_USER, 1 << 2);
 IS(SL_BY_KEY, 1 << 3);
 IS(SL_BY_MODEL, 1 << 4);
+IS(SL_BY_HOUR, 1 << 5);
+IS(SL_BY_QUEUE, 1 << 6);
+IS(SL_BY_KIND, 1 << 7);
+IS(SL_BY_LEASE, 1 << 8);
+IS(SL_BY_PRICE, 1 << 9);
 IS(SL_PLUGIN_MAGIC, 0x43554c53);
 IS(SL_ABI_MAJOR, 1);
 IS(SL_ERROR_TEXT, 248);

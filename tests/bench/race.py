@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Races sluice against nginx and haproxy as plain reverse proxies in front of the same engine, in interleaved rounds,
-and prints CPU, events, latency and memory, each with its ratio to nginx of the same run.
+and prints CPU, events, latency and memory, each with its ratio to nginx of the same run. The routers of other projects
+(vllm-router, smg) race too where they are on the PATH.
 
-    tests/bench/race.py [--rounds 3] [--seconds 3] [--only plain,large,streams,bunched,latency,memory]
+    tests/bench/race.py [--rounds 3] [--seconds 3] [--only plain,large,streams,gaps,bunched,latency,memory,...]
 
 Needs nginx and haproxy, an installed tree (tests/run.sh makes build/root; or SLUICE_ROOT), and two cores: the proxy
 has one to itself, load and engine share the other. What sluice does meanwhile: keys, limits, Lua, log, metrics, and
@@ -11,6 +12,7 @@ its ledger, with answers held for it ("held") or not ("async"). The others do no
 """
 import argparse
 import glob
+import http.client
 import json
 import os
 import shutil
@@ -62,6 +64,8 @@ tenant "bench" {{ tier = "bench" }}
 model "m" {{ engine = "openai", endpoints = {{ {{ url = "{url}", concurrency = 100000 }} }}, concurrency = 100000,
   price = {{ input = "0.10", cached = "0.02", output = "0.40" }} }}
 """
+
+ROUTERS = (("vllm-router", "--log-level", "warning"), ("smg", "launch", "--log-level", "warn"))
 
 POLICY = """
 function admit(req)
@@ -130,6 +134,38 @@ class Haproxy(Proxy):
             f.write(HAPROXY.format(port=self.port, engine=engine))
         self.process = subprocess.Popen(["taskset", "-c", "1", shutil.which("haproxy") or "/usr/sbin/haproxy", "-db", "-f", conf],
                                         stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+class Router(Proxy):
+    """One of those that are made for the same work; both have the same options."""
+
+    def __init__(self, program, *words):
+        super().__init__(program)
+        self.words = (program, *words)
+
+    def start(self, engine, unix, folder):
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            ["taskset", "-c", "1", *self.words, "--host", "127.0.0.1", "--port", str(self.port), "--worker-urls",
+             f"http://127.0.0.1:{engine}", "--policy", "round_robin", "--prometheus-host", "127.0.0.1",
+             "--prometheus-port", str(free_port())], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.wait()
+
+    def wait(self):
+        """Answers come once it has seen its engine."""
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hello"}]})
+        for _ in range(150):
+            c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+            try:
+                c.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+                if c.getresponse().status == 200:
+                    return
+            except OSError:
+                pass
+            finally:
+                c.close()
+            time.sleep(0.2)
+        raise SystemExit(f"{self.name}: no answer within 30 s")
 
 
 class Sluice(Proxy):
@@ -235,6 +271,7 @@ def main():
                    Sluice("sluice, async, Unix socket", "async", True)]
         if shutil.which("haproxy") or os.path.exists("/usr/sbin/haproxy"):
             proxies.insert(1, Haproxy("haproxy, http-no-delay"))
+        proxies += [Router(*words) for words in ROUTERS if shutil.which(words[0])]
         port, unix = free_port(), os.path.join(folder, "engine.sock")
         engines = start_engine(events, gap, port, unix)
         try:

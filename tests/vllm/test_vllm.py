@@ -19,10 +19,11 @@ import zmq
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(TOP, "tests", "e2e"))
-from sluice_site import Site, Unix  # noqa: E402
+from sluice_site import Site, Unix, free_port  # noqa: E402
 
 VENV = os.environ["SLUICE_VLLM_VENV"]
 BLOCK = 32
+LONG = 3500  # tokens: an answer that is still being made when the client has seen a bit of it
 TEXT = "hello world what is the time " * 20
 
 CONFIG = '''
@@ -30,7 +31,7 @@ workers(2)
 plugin "backend/sim" {{ devices = {{ {{ count = 2, vendor = "nvidia", model = "Sim H100", kind = "h100-80g", memory = "80G" }} }} }}
 queue "models" {{ }}
 model "tiny" {{ engine = "vllm", weights = "{weights}", gpus = 1, queue = "models", replicas = {{ min = 0, max = 1 }},
-  idle = "10m", wait = "300s", start = "300s", concurrency = 4, max_output = 512, context = 4096,
+  idle = "10m", wait = "300s", start = "300s", concurrency = 4, max_output = 3600, context = 4096,
   options = {{
     binary = "{venv}/bin/vllm",
     args = {{ "--dtype", "float32", "--enforce-eager", "--block-size", {block}, "--kv-events-config", {events} }},
@@ -42,6 +43,7 @@ model "tiny" {{ engine = "vllm", weights = "{weights}", gpus = 1, queue = "model
   price = {{ input = "1", cached = "0.25", output = "2" }} }}
 '''
 Process = namedtuple("Process", "pid start name")
+Events = namedtuple("Events", "socket port")
 
 
 def say(*words):
@@ -65,14 +67,20 @@ def ready(site):
 
 
 class Engine:
-    """vLLM itself, beside sluice: over the socket that sluice gave it."""
+    """vLLM itself, beside sluice: where sluice has it listen."""
 
     def __init__(self, site):
         self.replica = ready(site)
-        self.path = self.replica["address"].removeprefix("unix:")
+        self.address = self.replica["address"]
+        self.path = self.address.removeprefix("unix:")
+
+    def connection(self, timeout=60):
+        if self.address.startswith("unix:"):
+            return Unix(self.path, timeout)
+        return http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=timeout)
 
     def ask(self, method, path, body=None, timeout=60):
-        c = Unix(self.path, timeout)
+        c = self.connection(timeout)
         try:
             c.request(method, path, None if body is None else json.dumps(body), {"content-type": "application/json"})
             r = c.getresponse()
@@ -93,11 +101,13 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def events():
-    """vLLM connects to us and publishes what it keeps in its cache."""
+    """vLLM publishes what it keeps in its cache. It binds, since what it sends over a connection that it makes itself
+    does not arrive (0.32 with pyzmq 27: the subscription is not seen)."""
     s = zmq.Context.instance().socket(zmq.SUB)
-    s.bind_to_random_port("tcp://127.0.0.1")
     s.subscribe(b"kv")
-    yield s
+    port = free_port()
+    s.connect(f"tcp://127.0.0.1:{port}")
+    yield Events(s, port)
     s.close(0)
 
 
@@ -113,7 +123,7 @@ def site(tmp_path_factory, events):
         os.mkdir(home)
         os.chmod(home, 0o777)
         announce = json.dumps({"enable_kv_cache_events": True, "publisher": "zmq", "topic": "kv",
-                               "endpoint": events.getsockopt_string(zmq.LAST_ENDPOINT)})
+                               "endpoint": f"tcp://*:{events.port}"})
         s.configure(CONFIG.format(weights=weights, venv=VENV, home=home, block=BLOCK, events=json.dumps(announce)))
         s.start()
         s.secret = s.key()
@@ -216,17 +226,21 @@ def test_running_counts_are_taken_out(site):
     body = request(TEXT[:40], 12)
     ours = list(door_stream(site, body))
     row = new_row(site)
-    theirs = list(raw_stream(Unix(Engine(site).path, 60), body, {}))
-    running = list(raw_stream(Unix(Engine(site).path, 60), {**body, "stream_options": {
+    theirs = list(raw_stream(Engine(site).connection(), body, {}))
+    running = list(raw_stream(Engine(site).connection(), {**body, "stream_options": {
         "include_usage": True, "continuous_usage_stats": True}}, {}))
     assert sum(1 for chunk in running if chunk.get("usage")) >= 12, "it has running counts"
     assert not any("usage" in chunk for chunk in theirs), "it sends none when nobody asks"
     assert not any("usage" in chunk for chunk in ours), "nor do we"
 
     def same(chunks):
-        return [{k: v for k, v in chunk.items() if k not in ("id", "created")} for chunk in chunks]
+        """What a busy vLLM puts into how many events differs, and its fingerprint comes with the last one, which has the
+        counts when those are asked for."""
+        choices = [chunk["choices"][0] for chunk in chunks]
+        return ("".join(choice["delta"].get("content") or "" for choice in choices), choices[-1]["finish_reason"],
+                {key for chunk in chunks for key in chunk} - {"system_fingerprint"}, {key for c in choices for key in c})
 
-    assert same(ours) == same(theirs), "event by event what vLLM says to one who asks it alone"
+    assert same(ours) == same(theirs), "what vLLM says to one who asks it alone"
     last = running[-1]["usage"]
     assert counts_of(row)[::2] == (last["prompt_tokens"], last["completion_tokens"]) and row["flags"] == ["stream"]
     say(f"{len(ours)} events as from vLLM itself, {len(running)} with running counts; row {counts_of(row)}")
@@ -275,7 +289,7 @@ def test_hang_up(site, options):
     engine = Engine(site)
     before, aborted = engine.counts(), engine.metric("vllm:request_success_total", 'finished_reason="abort"')
     seen = 20
-    hang_up_after(chat(site, "hello", 400, stream=True, **({"stream_options": options} if options else {})), seen)
+    hang_up_after(chat(site, "hello", LONG, stream=True, **({"stream_options": options} if options else {})), seen)
     row = new_row(site)
     wait_for(lambda: engine.metric("vllm:num_requests_running") == 0, "the engine to be idle", 3)
     time.sleep(0.5)
@@ -283,15 +297,15 @@ def test_hang_up(site, options):
     now_aborted = engine.metric("vllm:request_success_total", 'finished_reason="abort"') - aborted
     say(f"seen {seen} pieces of text, billed {counts_of(row)} {row['flags']}, engine made {made}, aborted {now_aborted:.0f}")
     assert "client_closed" in row["flags"] and "estimated" not in row["flags"]
-    assert row["input_tokens"] == made[0] and seen <= row["output_tokens"] <= made[2] < 400
+    assert row["input_tokens"] == made[0] and seen <= row["output_tokens"] <= made[2] < LONG
 
 
 def test_hang_up_with_two_choices(site):
     """Running counts are those of one choice each, so the sum is our own count, and says so."""
-    hang_up_after(chat(site, "hello", 400, temperature=1, n=2, stream=True), 40)
+    hang_up_after(chat(site, "hello", LONG, temperature=1, n=2, stream=True), 40)
     row = new_row(site)
     say(f"seen 40 pieces of text of 2 choices, billed {counts_of(row)} {row['flags']}")
-    assert {"client_closed", "estimated"} <= set(row["flags"]) and 40 <= row["output_tokens"] < 800
+    assert {"client_closed", "estimated"} <= set(row["flags"]) and 40 <= row["output_tokens"] < 2 * LONG
     usage = [chunk.usage for chunk in chat(site, "hello", 10, temperature=1, n=2, stream=True, stream_options={"include_usage": True})][-1]
     row = new_row(site)
     assert counts_of(row)[::2] == (usage.prompt_tokens, 20) and row["flags"] == ["stream"], "exact at the end"
@@ -299,7 +313,7 @@ def test_hang_up_with_two_choices(site):
 
 @pytest.mark.xfail(strict=True, reason="vLLM's running counts do not say what was cached, so it is billed in full")
 def test_hang_up_with_a_cached_prompt(site):
-    hang_up_after(chat(site, "plain " + TEXT, 400, stream=True), 20)
+    hang_up_after(chat(site, "plain " + TEXT, LONG, stream=True), 20)
     row = new_row(site)
     say(f"billed {counts_of(row)} {row['flags']}")
     assert row["cached_tokens"] > 0
@@ -343,8 +357,8 @@ def test_fields_for_the_engine_alone(site):
 def test_cache_events(site, events):
     """Not used by sluice yet: that they come, and what they look like."""
     kinds = {}
-    while events.poll(500):
-        topic, number, batch = events.recv_multipart()
+    while events.socket.poll(500):
+        topic, number, batch = events.socket.recv_multipart()
         time_, list_, *rank = msgspec.msgpack.decode(batch)
         for event in list_:
             kinds.setdefault(event["type"] if isinstance(event, dict) else event[0], []).append(event)
@@ -399,12 +413,14 @@ def test_killed_server_is_replaced(site):
     """SIGKILL of the API server leaves EngineCore and worker as orphans: sluice ends them before the device is free."""
     replica = ready(site)
     lease = replica["lease"]
-    server, = [p for p, (_, q) in processes().items() if replica["address"].removeprefix("unix:") in q.name]
+    address = replica["address"].removeprefix("unix:")
+    word = address if "/" in address else "--port " + address.rsplit(":", 1)[1]
+    server, = [p for p, (_, q) in processes().items() if "bin/vllm" in q.name and word in q.name + " "]
     tree = tree_of(server)
     say("; ".join(f"{p.pid} {p.name[:60]}" for p in tree))
     assert len(tree) >= 3
     device, = [d for d in site.admin("GET", "/v1/gpu/devices")[1] if d["lease"] == lease]
-    stream = chat(site, "hello", 400, stream=True)
+    stream = chat(site, "hello", LONG, stream=True)
     got = sum(1 for _, chunk in zip(range(10), stream))
     os.kill(server, signal.SIGKILL)
     begin = time.monotonic()
@@ -426,7 +442,7 @@ def test_killed_server_is_replaced(site):
             pass
     row = new_row(site)
     say(f"the open stream ended with '{broke.value.code}' after {got} events; billed {counts_of(row)} {row['flags']}")
-    assert "upstream_error" in row["flags"] and "estimated" not in row["flags"] and 8 <= row["output_tokens"] < 400
+    assert "upstream_error" in row["flags"] and "estimated" not in row["flags"] and 8 <= row["output_tokens"] < LONG
     refused = []
     while True:
         try:

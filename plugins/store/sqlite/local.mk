@@ -2,8 +2,10 @@
 if ENABLE_STORE_SQLITE
 storeplugin_LTLIBRARIES += plugins/store/sqlite/sqlite.la
 plugins_store_sqlite_sqlite_la_SOURCES = \
+	plugins/store/sqlite/bill.c \
 	plugins/store/sqlite/plugin.c \
 	plugins/store/sqlite/query.c \
+	plugins/store/sqlite/seal.c \
 	plugins/store/sqlite/sqlite.h \
 	plugins/store/sqlite/write.c
 plugins_store_sqlite_sqlite_la_CFLAGS = $(AM_CFLAGS) $(STORE_SQLITE_CFLAGS)

@@ -12,7 +12,7 @@
 
 static const char schema[] =
 	"CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-	"INSERT INTO meta VALUES ('schema', 1), ('seq', 0);"
+	"INSERT INTO meta VALUES ('schema', 2), ('seq', 0);"
 	"CREATE TABLE usage ("
 	"  seq INTEGER PRIMARY KEY, started_ms INTEGER NOT NULL, duration_us INTEGER NOT NULL, ttft_us INTEGER NOT NULL,"
 	"  wait_us INTEGER NOT NULL, input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,"
@@ -27,6 +27,21 @@ static const char schema[] =
 	"CREATE TABLE lease_change (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, wall_ms INTEGER NOT NULL, json TEXT NOT NULL);"
 	"CREATE INDEX lease_change_id ON lease_change (id, seq);"
 	"CREATE TABLE object (key TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;";
+
+/* What schema 2 has beside that of 1. */
+static const char schema_2[] =
+	"CREATE TABLE charge (seq INTEGER NOT NULL, part INTEGER NOT NULL, lease TEXT NOT NULL, from_ms INTEGER NOT NULL,"
+	"  until_ms INTEGER NOT NULL, device_ms INTEGER NOT NULL, price INTEGER NOT NULL, tenant TEXT NOT NULL,"
+	"  user TEXT NOT NULL, queue TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, PRIMARY KEY (seq, part))"
+	"  WITHOUT ROWID;"
+	"CREATE INDEX charge_time ON charge (from_ms);"
+	"CREATE INDEX charge_tenant_time ON charge (tenant, from_ms);"
+	"CREATE TABLE object_change (seq INTEGER PRIMARY KEY, key TEXT NOT NULL, wall_ms INTEGER NOT NULL, json TEXT NOT NULL);"
+	"CREATE INDEX object_change_key ON object_change (key, seq);"
+	"CREATE TABLE seal (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, wall_ms INTEGER NOT NULL, digest BLOB NOT NULL,"
+	"  checks BLOB NOT NULL);"
+	"CREATE INDEX lease_number ON lease (number);"
+	"CREATE INDEX lease_tenant ON lease (" LEASE_TENANT ", number);";
 
 int store_error(sl_error *error, int code, const char *format, ...)
 {
@@ -99,13 +114,28 @@ static int count_tables(struct store *s, int64_t *n, sl_error *error)
 	return code;
 }
 
+/* A file of an older sluice. */
+static int upgrade(struct store *s, int64_t version, sl_error *error)
+{
+	if (version != 1)
+		return SL_OK;
+	int code = run(s, "BEGIN IMMEDIATE", error);
+	if (code == SL_OK)
+		code = run(s, schema_2, error);
+	if (code == SL_OK)
+		code = run(s, "UPDATE meta SET value = 2 WHERE name = 'schema'; COMMIT", error);
+	if (code != SL_OK && !sqlite3_get_autocommit(s->db))
+		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+	return code;
+}
+
 static int open_schema(struct store *s, sl_error *error)
 {
 	int64_t tables = 0, version = 0, seq = 0;
 	int code = count_tables(s, &tables, error);
 	if (code == SL_OK && !tables) {
 		code = run(s, "BEGIN IMMEDIATE", error);
-		if (code == SL_OK && (code = run(s, schema, error)) == SL_OK)
+		if (code == SL_OK && (code = run(s, schema, error)) == SL_OK && (code = run(s, schema_2, error)) == SL_OK)
 			code = run(s, "COMMIT", error);
 	}
 	if (code == SL_OK)
@@ -115,7 +145,9 @@ static int open_schema(struct store *s, sl_error *error)
 	if (version > SCHEMA_VERSION)
 		return store_error(error, SL_ENOTSUP, "%.140s has schema %lld, this sluice knows %d: start the newer sluice that wrote "
 		                   "it, or restore an older copy", s->path, (long long) version, SCHEMA_VERSION);
-	code = read_meta(s, "seq", &seq, error);
+	code = upgrade(s, version, error);
+	if (code == SL_OK)
+		code = read_meta(s, "seq", &seq, error);
 	s->last_seq = (uint64_t) seq;
 	return code;
 }
@@ -188,6 +220,12 @@ static const sl_store_ops ops = {
 	.object_scan = query_object_scan,
 	.lease_scan = query_lease_scan,
 	.lease_history = query_lease_history,
+	.append_sealed = seal_append,
+	.seal_scan = seal_scan,
+	.record_scan = seal_records,
+	.audit = seal_audit,
+	.bill_sum = bill_sum,
+	.lease_list = query_lease_list,
 };
 
 static const sl_option options[] = {
@@ -200,7 +238,7 @@ SL_EXPORT extern const sl_plugin sluice_plugin;
 const sl_plugin sluice_plugin = {
 	SL_PLUGIN_HEAD(SL_KIND_STORE),
 	.name = "sqlite",
-	.version = "1.0",
+	.version = "1.1",
 	.summary = "records in one SQLite file",
 	.options = options,
 	.n_options = sizeof options / sizeof options[0],

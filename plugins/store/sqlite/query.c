@@ -9,21 +9,8 @@
 #include "plugins/store/sqlite/sqlite.h"
 
 #define DAY_MS 86400000
-#define SPLIT 1000000000 /* sums are made of two halves, so that none can overflow */
 
-/* A statement in the making: text and the values for its ?. */
-struct question {
-	char sql[2048];
-	size_t len;
-	struct {
-		bool is_text;
-		int64_t number;
-		sl_str text;
-	} value[12];
-	int n;
-};
-
-static void add(struct question *q, const char *text)
+void question_add(struct question *q, const char *text)
 {
 	size_t len = strlen(text);
 	if (q->len + len < sizeof q->sql) {
@@ -32,22 +19,22 @@ static void add(struct question *q, const char *text)
 	}
 }
 
-static void add_number(struct question *q, const char *text, int64_t number)
+void question_number(struct question *q, const char *text, int64_t number)
 {
-	add(q, text);
+	question_add(q, text);
 	q->value[q->n++].number = number;
 }
 
-static void add_text(struct question *q, const char *text, sl_str value)
+void question_text(struct question *q, const char *text, sl_str value)
 {
 	if (!value.len)
 		return;
-	add(q, text);
+	question_add(q, text);
 	q->value[q->n].is_text = true;
 	q->value[q->n++].text = value;
 }
 
-static int64_t clamp(uint64_t value)
+int64_t question_clamp(uint64_t value)
 {
 	return value > INT64_MAX ? INT64_MAX : (int64_t) value;
 }
@@ -57,19 +44,19 @@ static void add_filter(struct question *q, const sl_usage_filter *given)
 	sl_usage_filter f = { 0 };
 	if (given)
 		memcpy(&f, given, given->size < sizeof f ? given->size : sizeof f);
-	add(q, " FROM usage WHERE 1");
+	question_add(q, " FROM usage WHERE 1");
 	if (f.since_ms)
-		add_number(q, " AND started_ms >= ?", clamp(f.since_ms));
+		question_number(q, " AND started_ms >= ?", question_clamp(f.since_ms));
 	if (f.until_ms)
-		add_number(q, " AND started_ms < ?", clamp(f.until_ms));
-	add_text(q, " AND tenant = ?", f.tenant);
-	add_text(q, " AND user = ?", f.user);
-	add_text(q, " AND key = ?", f.key);
-	add_text(q, " AND model = ?", f.model);
-	add_text(q, " AND request_id = ?", f.request_id);
+		question_number(q, " AND started_ms < ?", question_clamp(f.until_ms));
+	question_text(q, " AND tenant = ?", f.tenant);
+	question_text(q, " AND user = ?", f.user);
+	question_text(q, " AND key = ?", f.key);
+	question_text(q, " AND model = ?", f.model);
+	question_text(q, " AND request_id = ?", f.request_id);
 }
 
-static sqlite3_stmt *prepare(struct store *s, const struct question *q)
+sqlite3_stmt *question_prepare(struct store *s, const struct question *q)
 {
 	sqlite3_stmt *statement;
 	if (sqlite3_prepare_v2(s->db, q->sql, -1, &statement, NULL) != SQLITE_OK)
@@ -84,15 +71,14 @@ static sqlite3_stmt *prepare(struct store *s, const struct question *q)
 	return statement;
 }
 
-/* Ends a statement whose last step gave `step`. */
-static int finish(struct store *s, sqlite3_stmt *q, int step, sl_error *error)
+int question_finish(struct store *s, sqlite3_stmt *q, int step, sl_error *error)
 {
 	int code = step == SQLITE_DONE || step == SQLITE_ROW ? SL_OK : store_failed(s, "cannot read", error);
 	sqlite3_finalize(q);
 	return code;
 }
 
-static void copy_text(sqlite3_stmt *q, int column, char *out, size_t room)
+void question_copy(sqlite3_stmt *q, int column, char *out, size_t room)
 {
 	const char *text = (const char *) sqlite3_column_text(q, column);
 	snprintf(out, room, "%s", text ? text : "");
@@ -113,8 +99,8 @@ static void add_groups(struct question *q, uint32_t by, const char *before)
 	for (int i = 0; i < GROUPS; i++) {
 		if (!(by & groups[i].bit))
 			continue;
-		add(q, before);
-		add(q, groups[i].expression);
+		question_add(q, before);
+		question_add(q, groups[i].expression);
 		before = ", ";
 	}
 }
@@ -130,28 +116,28 @@ static void read_group(sqlite3_stmt *q, int column, uint32_t bit, sl_usage_sum *
 		break;
 	}
 	case SL_BY_TENANT:
-		copy_text(q, column, sum->tenant, sizeof sum->tenant);
+		question_copy(q, column, sum->tenant, sizeof sum->tenant);
 		break;
 	case SL_BY_USER:
-		copy_text(q, column, sum->user, sizeof sum->user);
+		question_copy(q, column, sum->user, sizeof sum->user);
 		break;
 	case SL_BY_KEY:
-		copy_text(q, column, sum->key, sizeof sum->key);
+		question_copy(q, column, sum->key, sizeof sum->key);
 		break;
 	default:
-		copy_text(q, column, sum->model, sizeof sum->model);
+		question_copy(q, column, sum->model, sizeof sum->model);
 		break;
 	}
 }
 
-static __int128 read_sum(sqlite3_stmt *q, int column)
+__int128 question_sum(sqlite3_stmt *q, int column)
 {
 	return (__int128) sqlite3_column_int64(q, column) * SPLIT + sqlite3_column_int64(q, column + 1);
 }
 
-static int64_t read_sum64(sqlite3_stmt *q, int column)
+int64_t question_sum64(sqlite3_stmt *q, int column)
 {
-	__int128 sum = read_sum(q, column);
+	__int128 sum = question_sum(q, column);
 	return sum > INT64_MAX ? INT64_MAX : sum < INT64_MIN ? INT64_MIN : (int64_t) sum;
 }
 
@@ -163,10 +149,10 @@ static void read_usage_sum(sqlite3_stmt *q, uint32_t by, sl_usage_sum *sum)
 		if (by & groups[i].bit)
 			read_group(q, column++, groups[i].bit, sum);
 	sum->requests = sqlite3_column_int64(q, column++);
-	sum->input_tokens = read_sum64(q, column);
-	sum->cached_tokens = read_sum64(q, column + 2);
-	sum->output_tokens = read_sum64(q, column + 4);
-	unsigned __int128 cost = (unsigned __int128) read_sum(q, column + 6);
+	sum->input_tokens = question_sum64(q, column);
+	sum->cached_tokens = question_sum64(q, column + 2);
+	sum->output_tokens = question_sum64(q, column + 4);
+	unsigned __int128 cost = (unsigned __int128) question_sum(q, column + 6);
 	sum->cost_high = (uint64_t) (cost >> 64);
 	sum->cost_low = (uint64_t) cost;
 }
@@ -178,16 +164,16 @@ int query_usage_sum(void *self, const sl_usage_filter *filter, uint32_t by,
 	struct store *s = self;
 	struct question question = { 0 };
 	add_groups(&question, by, "SELECT ");
-	add(&question, question.len ? ", count(*)" : "SELECT count(*)");
+	question_add(&question, question.len ? ", count(*)" : "SELECT count(*)");
 	for (size_t i = 0; i < sizeof summed / sizeof summed[0]; i++) {
 		char pair[96];
 		snprintf(pair, sizeof pair, ", sum(%s / %d), sum(%s %% %d)", summed[i], SPLIT, summed[i], SPLIT);
-		add(&question, pair);
+		question_add(&question, pair);
 	}
 	add_filter(&question, filter);
 	add_groups(&question, by, " GROUP BY ");
 	add_groups(&question, by, " ORDER BY ");
-	sqlite3_stmt *q = prepare(s, &question);
+	sqlite3_stmt *q = question_prepare(s, &question);
 	if (!q)
 		return store_failed(s, "cannot read", error);
 	int step;
@@ -197,10 +183,10 @@ int query_usage_sum(void *self, const sl_usage_filter *filter, uint32_t by,
 		if (each(arg, &sum) != 0)
 			break;
 	}
-	return finish(s, q, step, error);
+	return question_finish(s, q, step, error);
 }
 
-static void read_usage(sqlite3_stmt *q, sl_usage *u)
+void query_read_usage(sqlite3_stmt *q, sl_usage *u)
 {
 	*u = (sl_usage){
 		.started_ms = (uint64_t) sqlite3_column_int64(q, 1), .duration_us = (uint64_t) sqlite3_column_int64(q, 2),
@@ -210,13 +196,13 @@ static void read_usage(sqlite3_stmt *q, sl_usage *u)
 		.flags = (uint32_t) sqlite3_column_int64(q, 9), .status = (uint16_t) sqlite3_column_int64(q, 10),
 		.tries = (uint16_t) sqlite3_column_int64(q, 11),
 	};
-	copy_text(q, 12, u->request_id, sizeof u->request_id);
-	copy_text(q, 13, u->tenant, sizeof u->tenant);
-	copy_text(q, 14, u->user, sizeof u->user);
-	copy_text(q, 15, u->key, sizeof u->key);
-	copy_text(q, 16, u->model, sizeof u->model);
-	copy_text(q, 17, u->replica, sizeof u->replica);
-	copy_text(q, 18, u->door, sizeof u->door);
+	question_copy(q, 12, u->request_id, sizeof u->request_id);
+	question_copy(q, 13, u->tenant, sizeof u->tenant);
+	question_copy(q, 14, u->user, sizeof u->user);
+	question_copy(q, 15, u->key, sizeof u->key);
+	question_copy(q, 16, u->model, sizeof u->model);
+	question_copy(q, 17, u->replica, sizeof u->replica);
+	question_copy(q, 18, u->door, sizeof u->door);
 }
 
 int query_usage_scan(void *self, const sl_usage_filter *filter, uint64_t limit,
@@ -224,43 +210,41 @@ int query_usage_scan(void *self, const sl_usage_filter *filter, uint64_t limit,
 {
 	struct store *s = self;
 	struct question question = { 0 };
-	add(&question, "SELECT seq, started_ms, duration_us, ttft_us, wait_us, input_tokens, cached_tokens, output_tokens, cost,"
-	               " flags, status, tries, request_id, tenant, user, key, model, replica, door");
+	question_add(&question, "SELECT " USAGE_COLUMNS);
 	add_filter(&question, filter);
-	add(&question, " ORDER BY started_ms DESC, seq DESC");
+	question_add(&question, " ORDER BY started_ms DESC, seq DESC");
 	if (limit)
-		add_number(&question, " LIMIT ?", clamp(limit));
-	sqlite3_stmt *q = prepare(s, &question);
+		question_number(&question, " LIMIT ?", question_clamp(limit));
+	sqlite3_stmt *q = question_prepare(s, &question);
 	if (!q)
 		return store_failed(s, "cannot read", error);
 	int step;
 	while ((step = sqlite3_step(q)) == SQLITE_ROW) {
 		sl_usage usage;
-		read_usage(q, &usage);
+		query_read_usage(q, &usage);
 		if (each(arg, (uint64_t) sqlite3_column_int64(q, 0), &usage) != 0)
 			break;
 	}
-	return finish(s, q, step, error);
+	return question_finish(s, q, step, error);
 }
 
-static sl_str column_str(sqlite3_stmt *q, int column)
+sl_str question_str(sqlite3_stmt *q, int column)
 {
 	const char *text = (const char *) sqlite3_column_text(q, column);
 	return (sl_str){ text, (size_t) sqlite3_column_bytes(q, column) };
 }
 
-/* Rows of two texts. */
-static int each_pair(struct store *s, const struct question *question, int (*each)(void *arg, sl_str, sl_str), void *arg,
+int question_pairs(struct store *s, const struct question *question, int (*each)(void *arg, sl_str, sl_str), void *arg,
                      sl_error *error)
 {
-	sqlite3_stmt *q = prepare(s, question);
+	sqlite3_stmt *q = question_prepare(s, question);
 	if (!q)
 		return store_failed(s, "cannot read", error);
 	int step;
 	while ((step = sqlite3_step(q)) == SQLITE_ROW)
-		if (each(arg, column_str(q, 0), column_str(q, 1)) != 0)
+		if (each(arg, question_str(q, 0), question_str(q, 1)) != 0)
 			break;
-	return finish(s, q, step, error);
+	return question_finish(s, q, step, error);
 }
 
 int query_object_scan(void *self, sl_str prefix, int (*each)(void *arg, sl_str key, sl_str json), void *arg,
@@ -269,27 +253,27 @@ int query_object_scan(void *self, sl_str prefix, int (*each)(void *arg, sl_str k
 	struct question question = { 0 };
 	char after[256];
 	size_t len = prefix.len < sizeof after ? prefix.len : 0;
-	add(&question, "SELECT key, json FROM object WHERE 1");
-	add_text(&question, " AND key >= ?", prefix);
+	question_add(&question, "SELECT key, json FROM object WHERE 1");
+	question_text(&question, " AND key >= ?", prefix);
 	/* The first text that is greater than all with the prefix. */
 	memcpy(after, prefix.ptr ? prefix.ptr : "", len);
 	while (len > 0 && (unsigned char) after[len - 1] == 0xff)
 		len--;
 	if (len > 0)
 		after[len - 1]++;
-	add_text(&question, " AND key < ?", (sl_str){ after, len });
-	add(&question, " ORDER BY key");
-	return each_pair(self, &question, each, arg, error);
+	question_text(&question, " AND key < ?", (sl_str){ after, len });
+	question_add(&question, " ORDER BY key");
+	return question_pairs(self, &question, each, arg, error);
 }
 
 int query_lease_scan(void *self, int open_only, int (*each)(void *arg, sl_str id, sl_str json), void *arg, sl_error *error)
 {
 	struct question question = { 0 };
-	add(&question, "SELECT id, json FROM lease");
+	question_add(&question, "SELECT id, json FROM lease");
 	if (open_only)
-		add(&question, " WHERE ended = 0");
-	add(&question, " ORDER BY number, id");
-	return each_pair(self, &question, each, arg, error);
+		question_add(&question, " WHERE ended = 0");
+	question_add(&question, " ORDER BY number, id");
+	return question_pairs(self, &question, each, arg, error);
 }
 
 int query_lease_history(void *self, sl_str id, int (*each)(void *arg, uint64_t wall_ms, sl_str json), void *arg,
@@ -297,15 +281,35 @@ int query_lease_history(void *self, sl_str id, int (*each)(void *arg, uint64_t w
 {
 	struct store *s = self;
 	struct question question = { 0 };
-	add(&question, "SELECT wall_ms, json FROM lease_change WHERE 1");
-	add_text(&question, " AND id = ?", id.len ? id : (sl_str){ "-", 1 });
-	add(&question, " ORDER BY seq");
-	sqlite3_stmt *q = prepare(s, &question);
+	question_add(&question, "SELECT wall_ms, json FROM lease_change WHERE 1");
+	question_text(&question, " AND id = ?", id.len ? id : (sl_str){ "-", 1 });
+	question_add(&question, " ORDER BY seq");
+	sqlite3_stmt *q = question_prepare(s, &question);
 	if (!q)
 		return store_failed(s, "cannot read", error);
 	int step;
 	while ((step = sqlite3_step(q)) == SQLITE_ROW)
-		if (each(arg, (uint64_t) sqlite3_column_int64(q, 0), column_str(q, 1)) != 0)
+		if (each(arg, (uint64_t) sqlite3_column_int64(q, 0), question_str(q, 1)) != 0)
 			break;
-	return finish(s, q, step, error);
+	return question_finish(s, q, step, error);
+}
+
+int query_lease_list(void *self, const sl_lease_filter *given, int (*each)(void *arg, sl_str id, sl_str json), void *arg,
+                     sl_error *error)
+{
+	sl_lease_filter f = { 0 };
+	struct question question = { 0 };
+	if (given)
+		memcpy(&f, given, given->size < sizeof f ? given->size : sizeof f);
+	question_add(&question, "SELECT id, json FROM lease WHERE 1");
+	if (f.ended)
+		question_add(&question, " AND ended = 1");
+	if (f.before)
+		question_number(&question, " AND number < ?", question_clamp(f.before));
+	question_text(&question, " AND " LEASE_TENANT " = ?", f.tenant);
+	question_text(&question, " AND " LEASE_USER " = ?", f.user);
+	question_add(&question, " ORDER BY number DESC");
+	if (f.limit)
+		question_number(&question, " LIMIT ?", question_clamp(f.limit));
+	return question_pairs(self, &question, each, arg, error);
 }

@@ -18,6 +18,9 @@ static const char *const sql[STATEMENTS] = {
 	[PUT_LEASE_CHANGE] = "INSERT INTO lease_change VALUES (?1, ?2, ?3, ?4)",
 	[PUT_OBJECT] = "INSERT INTO object VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET json = excluded.json",
 	[DELETE_OBJECT] = "DELETE FROM object WHERE key = ?1",
+	[PUT_OBJECT_CHANGE] = "INSERT INTO object_change VALUES (?1, ?2, ?3, ?4)",
+	[PUT_CHARGES] = "INSERT INTO charge " CHARGE_COLUMNS("?1", "?2", "?3") " FROM " CHARGE_ROWS("?3"),
+	[PUT_SEAL] = "INSERT INTO seal VALUES (?1, ?2, ?3, ?4, ?5)",
 };
 
 int write_prepare(struct store *s, sl_error *error)
@@ -97,11 +100,29 @@ static bool put_lease(struct store *s, const sl_record *r)
 	bind_str(q, 2, r->key);
 	sqlite3_bind_int64(q, 3, clamp(r->wall_ms));
 	bind_str(q, 4, json);
+	if (!step(q))
+		return false;
+	q = s->statement[PUT_CHARGES];
+	sqlite3_bind_int64(q, 1, clamp(r->seq));
+	bind_str(q, 2, r->key);
+	bind_str(q, 3, json);
+	return step(q);
+}
+
+static bool put_object_change(struct store *s, const sl_record *r)
+{
+	sqlite3_stmt *q = s->statement[PUT_OBJECT_CHANGE];
+	sqlite3_bind_int64(q, 1, clamp(r->seq));
+	bind_str(q, 2, r->key);
+	sqlite3_bind_int64(q, 3, clamp(r->wall_ms));
+	bind_str(q, 4, (sl_str){ r->data, r->size });
 	return step(q);
 }
 
 static bool put_object(struct store *s, const sl_record *r)
 {
+	if (!put_object_change(s, r))
+		return false;
 	sqlite3_stmt *q = s->statement[r->size ? PUT_OBJECT : DELETE_OBJECT];
 	bind_str(q, 1, r->key);
 	if (r->size)
@@ -146,10 +167,27 @@ static bool read_seq(struct store *s, uint64_t *seq)
 	return found;
 }
 
-static int put_group(struct store *s, const sl_record *records, size_t n, uint64_t *last, sl_error *error)
+static bool put_seal(struct store *s, const sl_seal *seal)
+{
+	sqlite3_stmt *q = s->statement[PUT_SEAL];
+	sqlite3_bind_int64(q, 1, clamp(seal->last));
+	sqlite3_bind_int64(q, 2, clamp(seal->first));
+	sqlite3_bind_int64(q, 3, clamp(seal->wall_ms));
+	sqlite3_bind_blob(q, 4, seal->digest, sizeof seal->digest, SQLITE_STATIC);
+	sqlite3_bind_blob(q, 5, seal->checks, (int) (seal->n * sizeof *seal->checks), SQLITE_STATIC);
+	return step(q);
+}
+
+static int put_group(struct store *s, const sl_record *records, size_t n, const sl_seal *seal, uint64_t *last, sl_error *error)
 {
 	if (!read_seq(s, last))
 		return store_failed(s, "cannot read", error);
+	if (seal && *last >= records[0].seq && *last < records[n - 1].seq)
+		return store_error(error, SL_ECONFLICT, "records %llu to %llu come with one seal, and the store has %llu of them already",
+		                   (unsigned long long) records[0].seq, (unsigned long long) records[n - 1].seq,
+		                   (unsigned long long) (*last - records[0].seq + 1));
+	if (seal && *last < records[0].seq && !put_seal(s, seal))
+		return store_failed(s, "cannot write to", error);
 	for (size_t i = 0; i < n; i++) {
 		if (records[i].seq <= *last)
 			continue;
@@ -164,13 +202,17 @@ static int put_group(struct store *s, const sl_record *records, size_t n, uint64
 
 int write_append(void *self, const sl_record *records, size_t n, sl_error *error)
 {
-	struct store *s = self;
+	return write_group(self, records, n, NULL, error);
+}
+
+int write_group(struct store *s, const sl_record *records, size_t n, const sl_seal *seal, sl_error *error)
+{
 	uint64_t last;
 	if (!n || records[n - 1].seq <= s->last_seq)
 		return SL_OK;
 	if (!step(s->statement[BEGIN]))
 		return store_failed(s, "cannot write to", error);
-	int code = put_group(s, records, n, &last, error);
+	int code = put_group(s, records, n, seal, &last, error);
 	if (code == SL_OK)
 		s->last_seq = last;
 	else if (!sqlite3_get_autocommit(s->db))

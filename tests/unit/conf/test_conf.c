@@ -114,7 +114,8 @@ Test(conf, a_model_in_full)
 	cr_expect_eq(m->place.line, 2);
 	cr_expect_str_eq(m->place.file, "sluice.lua");
 	cr_expect(json_is_true(json_object_get(json_object_get(m->options, "deep"), "b")));
-	cr_expect_eq(conf_queue(c, STR("gpu"))->quota, 4);
+	cr_expect_eq(conf_queue(c, STR("gpu"))->gpus, 4, "a quota is what it is owed ...");
+	cr_expect_eq(conf_queue(c, STR("gpu"))->borrow, 0, "... and no more");
 	cr_expect_eq(conf_queue(c, STR("gpu"))->time_max_ms, 7200000);
 	cr_expect_not_null(conf_engine(c, STR("vllm")));
 	conf_unref(c);
@@ -203,6 +204,32 @@ Test(conf, cached_tokens_cost_as_input_unless_said)
 	c = fixture_good("model \"r\" { endpoints = { \"http://h:1\" }, price = { input = 2, cached = 0 } }");
 	cr_expect_eq(c->models[0].price.cached, 0);
 	conf_unref(c);
+}
+
+/* The price of a second is the nearest trillionth: it is what leases pay. */
+Test(conf, prices_of_devices)
+{
+	struct conf *c = fixture_good("kind \"h100-80g\" { gpu_hour = 2.50 }\nkind \"default\" { gpu_hour = \"0.36\" }\n"
+	                              "kind \"half\" { gpu_hour = 0.000001 }\ncharge_every \"5m\"\norganisation \"Example\"");
+	cr_expect_eq(conf_gpu_second(c, STR("h100-80g")), 694444444);
+	cr_expect_eq(conf_gpu_second(c, STR("anything")), 100000000);
+	cr_expect_eq(conf_gpu_second(c, STR("half")), 278, "277.8");
+	cr_expect_eq(c->charge_ms, 300000);
+	cr_expect_str_eq(c->organisation, "Example");
+	json_t *json = conf_json(c), *kind = json_array_get(json_object_get(json, "kinds"), 0);
+	cr_expect_str_eq(json_string_value(json_object_get(kind, "gpu_hour")), "2.50");
+	cr_expect_str_eq(json_string_value(json_object_get(kind, "gpu_second")), "0.000694444444");
+	json_decref(json);
+	conf_unref(c);
+	c = fixture_good("workers(1)");
+	cr_expect_eq(conf_gpu_second(c, STR("h100-80g")), 0, "what nobody has declared costs nothing");
+	cr_expect_eq(c->charge_ms, 3600000);
+	conf_unref(c);
+	fixture_bad("kind \"a\" { }", "gpu_hour", NULL);
+	fixture_bad("kind \"a\" { gpu_hour = -1 }", "field 'gpu_hour' in kind \"a\" must be a price", NULL);
+	fixture_bad("kind \"a\" { gpu_hour = 1000001 }", "must be a price", NULL);
+	fixture_bad("kind \"a\" { gpu_hour = 1 }\nkind \"a\" { gpu_hour = 2 }", "already", NULL);
+	fixture_bad("charge_every \"10ms\"", "charge_every", NULL);
 }
 
 Test(conf, limits_of_tiers)
@@ -467,4 +494,36 @@ Test(conf, snapshots_are_counted)
 	cr_expect_eq(again->workers, 1, "still there");
 	conf_unref(again);
 	conf_unref(NULL);
+}
+
+Test(conf, queues_and_cohorts)
+{
+	struct conf *c = fixture_good("cohort \"site\" { borrow = 2 } cohort \"lab\" { parent = \"site\", gpus = 1, lend = 0 }\n"
+	                              "queue \"a\" { gpus = 6, lend = 4, cohort = \"lab\", min_run = \"90s\", preemptible = true }\n"
+	                              "queue \"b\" { gpus = 2, borrow = 6, weight = 3, per_user = 1, reclaim = false }\n");
+	const struct conf_queue *a = conf_queue(c, STR("a")), *b = conf_queue(c, STR("b"));
+	cr_assert_eq(c->n_cohorts, 2);
+	cr_expect_str_eq(c->cohorts[1].parent, "site");
+	cr_expect_eq(c->cohorts[0].borrow, 2);
+	cr_expect_eq(c->cohorts[0].lend, -1);
+	cr_expect_eq(c->cohorts[1].gpus, 1);
+	cr_expect(a->gpus == 6 && a->borrow == -1 && a->lend == 4 && a->min_run_ms == 90000 && a->preemptible && a->reclaim);
+	cr_expect(b->gpus == 2 && b->borrow == 6 && b->weight == 3 && b->per_user == 1 && !b->reclaim && !b->preemptible);
+	cr_expect_str_eq(a->cohort, "lab");
+	cr_expect_null(b->cohort);
+	conf_unref(c);
+}
+
+Test(conf, queues_and_cohorts_that_make_no_sense)
+{
+	static const struct { const char *text, *says; } wrong[] = {
+		{ "queue \"a\" { cohort = \"sit\" } cohort \"site\" {}", "cohort 'sit' of queue \"a\" is not declared: did you mean 'site'?" },
+		{ "cohort \"a\" { parent = \"b\" } cohort \"b\" { parent = \"a\" }", "is its own parent" },
+		{ "cohort \"a\" { parent = \"a\" }", "is its own parent" },
+		{ "queue \"a\" { quota = 3, gpus = 2 }", "quota is short for gpus = 3, borrow = 0" },
+		{ "queue \"a\" { gpus = 2, lend = 3 }", "lend is above gpus" },
+		{ "queue \"a\" { weight = 0 }", "weight" },
+	};
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		fixture_bad(wrong[i].text, wrong[i].says, NULL);
 }

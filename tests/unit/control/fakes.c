@@ -148,6 +148,11 @@ json_t *pool_lease(struct pool *pool, uint64_t number)
 	return json_incref(json_object_get(fake_pool.leases, key));
 }
 
+json_t *pool_lease_of(const json_t *record)
+{
+	return json_deep_copy(record);
+}
+
 json_t *pool_leases(struct pool *pool)
 {
 	(void) pool;
@@ -372,7 +377,7 @@ static int usage_scan(void *self, const sl_usage_filter *f, uint64_t limit, int 
 	sl_usage u = { .started_ms = 1795478400000, .input_tokens = 388, .cost = 54000000, .flags = SL_USAGE_STREAM | SL_USAGE_ESTIMATED,
 		       .status = 200, .tries = 1, .request_id = "req_01JD8M", .tenant = "physics", .model = "tiny" };
 	memset(u.door, 'x', sizeof u.door); /* no NUL at its end */
-	for (uint64_t i = 0; i < 3 && i < limit; i++)
+	for (uint64_t i = 0; i < 3 && (!limit || i < limit); i++)
 		each(arg, 100 - i, &u);
 	return SL_OK;
 }
@@ -388,5 +393,45 @@ static int lease_history(void *self, sl_str id, int (*each)(void *arg, uint64_t 
 	return SL_OK;
 }
 
+/* A price that does not make the cost of the use above, and what is no price. */
+static int object_scan(void *self, sl_str prefix, int (*each)(void *arg, sl_str key, sl_str json), void *arg, sl_error *error)
+{
+	(void) self;
+	(void) error;
+	if (str_eq(prefix, STR("price/"))) {
+		each(arg, STR("price/tiny/1"), STR("{\"model\":\"tiny\",\"input\":1,\"cached\":1,\"output\":1}"));
+		each(arg, STR("price/tiny/2"), STR("no JSON"));
+	}
+	return SL_OK;
+}
+
+/* Leases that ended before the daemon was started, and one that the pool knows as well. */
+static int lease_list(void *self, const sl_lease_filter *f, int (*each)(void *arg, sl_str id, sl_str json), void *arg,
+                      sl_error *error)
+{
+	static const struct {
+		uint64_t number;
+		const char *tenant, *user;
+	} leases[] = { { 9, "physics", "dana" }, { 5, "physics", "dana" }, { 4, "physics", "eve" }, { 3, "chem", "bob" } };
+	struct fake_store *s = self;
+	uint64_t given = 0;
+	if (atomic_load(&s->broken))
+		return error_set(error, SL_EIO, "the disk is gone");
+	for (size_t i = 0; i < sizeof leases / sizeof leases[0] && (!f->limit || given < f->limit); i++) {
+		char id[24], json[256];
+		if ((f->before && leases[i].number >= f->before) || (f->tenant.len && !str_eq(f->tenant, str_of(leases[i].tenant))) ||
+		    (f->user.len && !str_eq(f->user, str_of(leases[i].user))))
+			continue;
+		snprintf(id, sizeof id, "L%d", (int) leases[i].number);
+		snprintf(json, sizeof json, "{\"lease\":\"%s\",\"tenant\":\"%s\",\"user\":\"%s\",\"ended_at\":\"2026-11-24T00:00:00.000Z\","
+		         "\"name\":\"stored\",\"env\":{\"A\":\"topsecret\"}}", id, leases[i].tenant, leases[i].user);
+		given++;
+		if (each(arg, str_of(id), str_of(json)) != 0)
+			break;
+	}
+	return SL_OK;
+}
+
 const sl_store_ops fake_store_ops = { .size = sizeof fake_store_ops, .last_seq = last_seq, .append = append, .usage_sum = usage_sum,
-	                              .usage_scan = usage_scan, .lease_history = lease_history };
+	                              .usage_scan = usage_scan, .lease_history = lease_history,
+	                              .object_scan = object_scan, .lease_list = lease_list };

@@ -106,17 +106,27 @@ static void test_lease_lists(void)
 {
 	door_run(three_leases, NULL);
 	struct answer a = door_call(DANA, "GET", "/v1/gpu/leases", NULL);
-	tap_ok(json_array_size(a.json) == 2, "one's own leases");
+	tap_ok(json_array_size(a.json) == 3, "one's own leases, those of before the start too");
 	tap_ok(!strstr(a.body, "topsecret") && !strstr(a.body, "\"env\""), "no environment in a list");
 	answer_free(&a);
 	a = door_call(DANA, "GET", "/v1/gpu/leases?state=open", NULL);
 	tap_ok(json_array_size(a.json) == 1, "open ones");
 	answer_free(&a);
 	a = door_call(DANA, "GET", "/v1/gpu/leases?state=ended&limit=5", NULL);
-	tap_ok(json_array_size(a.json) == 1 && strstr(a.body, "\"L9\""), "ended ones");
+	tap_ok(json_array_size(a.json) == 2 && strstr(a.body, "\"L9\"") && strstr(a.body, "\"L5\""), "ended ones");
+	tap_ok(strstr(a.body, "\"name\":\"old\""), "once, as the pool knows it");
 	answer_free(&a);
 	a = door_call(OPERATOR, "GET", "/v1/gpu/leases?all=1", NULL);
-	tap_ok(json_array_size(a.json) == 3, "everybody's");
+	tap_ok(json_array_size(a.json) == 6 && strstr(a.body, "\"L9\"") < strstr(a.body, "\"L8\"") &&
+	       strstr(a.body, "\"L8\"") < strstr(a.body, "\"L4\""), "everybody's, newest first");
+	answer_free(&a);
+	a = door_call(OPERATOR, "GET", "/v1/gpu/leases?all=1&before=L5&limit=1", NULL);
+	tap_ok(json_array_size(a.json) == 1 && strstr(a.body, "\"L4\""), "the next page");
+	answer_free(&a);
+	atomic_store(&fake_store.broken, true);
+	a = door_call(OPERATOR, "GET", "/v1/gpu/leases?all=1", NULL);
+	tap_ok(json_array_size(a.json) == 3, "what the pool knows, while the store is ill");
+	atomic_store(&fake_store.broken, false);
 	answer_free(&a);
 	a = door_call(OPERATOR, "GET", "/v1/gpu/leases?all=1&limit=1", NULL);
 	tap_ok(json_array_size(a.json) == 1, "limited");
@@ -126,6 +136,11 @@ static void test_lease_lists(void)
 	expect_error(DANA, "GET", "/v1/gpu/leases?limit=0", NULL, 400, "invalid_parameter");
 	expect_error(DANA, "GET", "/v1/gpu/leases?limit=x", NULL, 400, "invalid_parameter");
 	expect_error(DANA, "GET", "/v1/gpu/leases?state=odd", NULL, 400, "invalid_parameter");
+	expect_error(DANA, "GET", "/v1/gpu/leases?before=odd", NULL, 400, "invalid_parameter");
+	expect(DANA, "GET", "/v1/gpu/leases/L5", NULL, 200, "\"history\":[");
+	expect(OPERATOR, "GET", "/v1/gpu/leases/3", NULL, 200, "\"stored\"");
+	expect_error(DANA, "GET", "/v1/gpu/leases/L3", NULL, 404, "unknown_lease");
+	expect_error(DANA, "GET", "/v1/gpu/leases/L6", NULL, 404, "unknown_lease");
 }
 
 static void test_one_lease(void)
@@ -408,10 +423,20 @@ static bool store_was_asked(const char *tenant, uint64_t since)
 static void test_usage(void)
 {
 	expect(DANA, "GET", "/v1/usage?by=day,model&since=2026-11-24", NULL, 200,
-	       "{\"rows\":[{\"day\":\"2026-11-24\",\"tenant\":null,\"user\":null,\"key\":null,\"model\":\"tiny\",\"requests\":1,");
+	       "{\"rows\":[{\"day\":\"2026-11-24\",\"tenant\":null,\"user\":null,\"key\":null,\"model\":\"tiny\",\"hour\":null,"
+	       "\"queue\":null,\"kind\":null,\"lease\":null,\"requests\":1,");
 	tap_ok(store_was_asked("physics", UINT64_C(1795478400000)), "of one's own tenant, since then");
 	expect(DANA, "GET", "/v1/usage", NULL, 200, "\"total\":{\"requests\":2,\"input_tokens\":30,\"cached_tokens\":10,\"output_tokens\":5,"
-	                                            "\"cost\":\"18446744.073709551616\"},\"currency\":\"EUR\"}");
+	                                            "\"gpu_s\":0.0,\"cost\":\"18446744.073709551616\",\"replica_gpu_s\":0.0,"
+	                                            "\"replica_cost\":\"0.00\"},\"currency\":\"EUR\"}");
+	/* This store is one of ABI 1.0: it has nothing of leases. */
+	expect(DANA, "GET", "/v1/usage?by=lease", NULL, 503, "no charges of leases");
+	/* No price that was kept makes this cost: the cost itself is the quantity. */
+	expect(DANA, "GET", "/v1/usage/focus", NULL, 200, "0.000162,sluice,sluice,EUR,2026-12-01T00:00:00Z,2026-11-01T00:00:00Z,Usage,,"
+	       "\"Tokens of tiny, from before prices were kept\",Usage-Based,2026-11-25T00:00:00Z,2026-11-24T00:00:00Z,1164,Tokens,0.000162,1,");
+	expect_error(OPERATOR, "GET", "/v1/ledger/verify", NULL, 400, "no_digests");
+	expect_error(OPERATOR, "GET", "/v1/ledger/verify?digest=12", NULL, 400, "invalid_parameter");
+	expect_error(DANA, "GET", "/v1/ledger/verify", NULL, 403, "role_missing");
 	expect(OPERATOR, "GET", "/v1/usage?by=model", NULL, 200, "rows");
 	tap_ok(store_was_asked("", 0), "an operator sees everybody's");
 	expect(OPERATOR, "GET", "/v1/usage?by=model&tenant=chem", NULL, 200, "rows");

@@ -335,3 +335,41 @@ Test(identity, many_keys, .timeout = 60)
 	free(secrets);
 	identity_free(id);
 }
+
+static int find_tenant(struct identity *id, const char *tenant, const char *tier, sl_identity *out, sl_error *error)
+{
+	return identity_find_tenant(id, str_of(tenant), tier ? str_of(tier) : (sl_str){ 0 }, out, error);
+}
+
+Test(identity, a_tenant_by_name_with_a_tier_of_its_own_or_another)
+{
+	static struct conf_tier declared[] = { { .name = "gold" }, { .name = "default" }, { .name = "free" } };
+	static struct conf with_tiers = { .tenants = tenants, .n_tenants = 2, .tiers = declared, .n_tiers = 3 };
+	struct identity *id = configured(0);
+	sl_identity who = { .size = sizeof who, .roles = SL_ROLE_INFER, .user = "ann" };
+	sl_error error = { 0 };
+	identity_configure(id, &with_tiers);
+	cr_assert_eq(find_tenant(id, "physics", NULL, &who, &error), SL_OK);
+	cr_expect_str_eq(who.tenant, "physics");
+	cr_expect_str_eq(who.tier, "gold");
+	cr_expect(strcmp(who.user, "ann") == 0 && who.roles == SL_ROLE_INFER, "what it does not know stays");
+	cr_assert_eq(find_tenant(id, "physics", "free", &who, &error), SL_OK);
+	cr_expect_str_eq(who.tier, "free");
+	cr_expect_eq(find_tenant(id, "physics", "platinum", &who, &error), SL_EDENIED);
+	cr_expect(strstr(error.text, "no tier 'platinum'"), "%s", error.text);
+	cr_expect_eq(find_tenant(id, "physics", "", &who, &error), SL_EDENIED, "empty is not absent");
+	cr_expect_eq(find_tenant(id, "chemistry", NULL, &who, &error), SL_EDENIED);
+	cr_expect(strstr(error.text, "no tenant 'chemistry'"), "%s", error.text);
+
+	cr_assert_eq(apply(id, "tenant/lab", "{\"tier\":\"free\"}", &error), SL_OK);
+	cr_expect_eq(find_tenant(id, "lab", NULL, &who, &error), SL_OK);
+	cr_assert_eq(apply(id, "tenant/lab", "{\"disabled\":true}", &error), SL_OK);
+	cr_expect_eq(find_tenant(id, "lab", NULL, &who, &error), SL_EDENIED);
+	cr_expect(strstr(error.text, "'lab' is disabled"), "%s", error.text);
+	cr_assert_eq(apply(id, "tenant/lab", "", &error), SL_OK);
+	cr_expect_eq(find_tenant(id, "lab", NULL, &who, &error), SL_EDENIED, "deleted");
+
+	identity_configure(id, &conf);
+	cr_expect_eq(find_tenant(id, "physics", "free", &who, &error), SL_EDENIED, "the tier is gone from the file");
+	identity_free(id);
+}

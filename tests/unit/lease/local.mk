@@ -7,3 +7,7 @@ tests_unit_lease_test_lease_LDADD = $(lease_test_libs)
 tests_unit_lease_test_plan_SOURCES = tests/unit/lease/test_plan.c
 tests_unit_lease_test_plan_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_lease_test_plan_LDADD = $(lease_test_libs)
+check_PROGRAMS += tests/unit/lease/test_charge
+tests_unit_lease_test_charge_SOURCES = tests/unit/lease/test_charge.c
+tests_unit_lease_test_charge_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_lease_test_charge_LDADD = $(lease_test_libs)

@@ -239,7 +239,7 @@ Test(lease, what_people_see)
 	json_t *json = lease_json(&l, at(3000), NULL);
 	cr_expect_str_eq(json_get_str(json, "lease", ""), "L1042");
 	cr_expect_str_eq(json_get_str(json, "holder", ""), "replica");
-	cr_expect_str_eq(json_get_str(json, "cost", ""), "0");
+	cr_expect_str_eq(json_get_str(json, "cost", ""), "0.00");
 	cr_expect_str_eq(json_get_str(json, "started_at", ""), "2023-11-14T22:13:22.000Z");
 	cr_expect_eq(json_array_size(json_object_get(json, "where")), 2);
 	cr_expect(json_is_null(json_object_get(json, "exit_code")), "it has not ended");

@@ -9,7 +9,12 @@
 #include "core/lease/plan.h"
 
 static const struct lease_now now = { 1700000000000ull, 1000000 };
-static const struct plan_queue queues[] = { { "research", 3, 5 }, { "batch", -1, 0 } };
+#define ALL_FLAGS (SL_QUEUE_PREEMPT_OWN | SL_QUEUE_RECLAIM | SL_QUEUE_PREEMPT_OTHERS)
+static const struct plan_queue queues[] = {
+	{ .name = "research", .priority = 5, .nominal = 3, .borrow = 0, .lend = -1, .cohort = SL_NONE, .weight = 1,
+	  .per_user = -1, .flags = ALL_FLAGS },
+	{ .name = "batch", .borrow = -1, .lend = -1, .cohort = SL_NONE, .weight = 1, .per_user = -1, .flags = ALL_FLAGS },
+};
 
 static int tell(struct devices *d, const char *machine, const char *uuid, int index, const char *kind, int64_t gib,
                 const char *health)
@@ -158,6 +163,16 @@ Test(plan, the_view)
 	cr_expect_eq(p.view.n_devices, 6);
 	cr_expect_eq(p.view.devices[0].lease, 2);
 	cr_expect_eq(p.view.devices[0].state, SL_DEVICE_GRANTED);
+	cr_expect_eq(p.view.n_suspended, 1);
+	cr_expect_eq(p.view.n_machines, 2);
+	cr_expect_eq(p.view.device_terms[5].machine, 1);
+	cr_expect_neq(p.view.device_terms[3].kind, p.view.device_terms[2].kind);
+	cr_expect_eq(p.view.device_terms[1].free_milli, 0);
+	cr_expect_eq(p.view.device_terms[2].free_milli, 1000);
+	cr_expect_eq(p.view.running_terms[0].n_places, 2);
+	cr_expect_eq(p.view.places[p.view.running_terms[0].first_place + 1], 1);
+	cr_expect_eq(p.view.queue_terms[0].nominal_milli, 2000);
+	cr_expect_eq(p.view.queue_terms[1].borrowable_milli, 4000);
 	cr_assert_eq(p.view.n_queues, 3, "the removed queue is there, without quota");
 	cr_expect_str_eq(p.view.queues[2].name, "gone");
 	cr_expect_eq(p.view.queues[2].quota, 0);
@@ -219,6 +234,7 @@ Test(plan, who_may_be_preempted)
 	             going = lease_of(3, 1, LEASE_RELEASING), waits = lease_of(4, 1, LEASE_QUEUED), *out = NULL;
 	struct lease *all[] = { &soft, &hard, &going, &waits };
 	static const int wanted[] = { SL_OK, SL_EDENIED, SL_ENOTFOUND, SL_ENOTFOUND, SL_ENOTFOUND };
+	waits.priority = 1;
 	soft.preemptible = going.preemptible = waits.preemptible = true;
 	cr_assert(plan_build(&p, &d, queues, 2, all, 4, now));
 	for (uint64_t i = 0; i < 5; i++) {

@@ -17,8 +17,8 @@ static const struct refused cases[] = {
 	{ "undefined", PLUGIN_DLOPEN, { "undefined symbol: nobody_has_this_function", "-Wl,-z,defs" } },
 	{ "magic", PLUGIN_MAGIC, { "expected magic 43554c53", "found 12345678" } },
 	{ "tiny", PLUGIN_MAGIC, { "not a descriptor" } },
-	{ "major", PLUGIN_MAJOR, { "wants ABI 2.7", "speaks 1.0", "build it against" } },
-	{ "minor", PLUGIN_MINOR, { "wants ABI 1.9", "speaks 1.0 to 1.0", "upgrade sluice" } },
+	{ "major", PLUGIN_MAJOR, { "wants ABI 2.7", "speaks 1.1", "build it against" } },
+	{ "minor", PLUGIN_MINOR, { "wants ABI 1.10", "speaks 1.0 to 1.1", "upgrade sluice" } },
 	{ "size_small", PLUGIN_SIZE, { "says 100 bytes", "at least 144" } },
 	{ "size_big", PLUGIN_SIZE, { "says 1073741824 bytes", "SL_PLUGIN_HEAD" } },
 	{ "kind", PLUGIN_KIND, { "kind 99 is unknown" } },
@@ -245,7 +245,7 @@ Test(plugin_refusals, list, .timeout = 60)
 	const json_t *crash = json_array_get(list, 0), *good = json_array_get(list, 1);
 	cr_expect_str_eq(json_string_value(json_object_get(crash, "name")), "crash");
 	cr_expect(strstr(json_string_value(json_object_get(crash, "refusal")), "SIGSEGV"));
-	cr_expect_str_eq(json_string_value(json_object_get(good, "abi")), "1.0");
+	cr_expect_str_eq(json_string_value(json_object_get(good, "abi")), "1.1");
 	cr_expect_str_eq(json_string_value(json_object_get(good, "kind")), "scheduler");
 	cr_expect_str_eq(json_string_value(json_object_get(good, "refusal")), "");
 	json_decref(list);

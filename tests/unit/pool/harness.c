@@ -62,6 +62,12 @@ const struct conf_tenant *conf_tenant(const struct conf *conf, sl_str name)
 	return NULL;
 }
 
+int64_t conf_gpu_second(const struct conf *conf, sl_str kind)
+{
+	(void) conf;
+	return kind.len ? 1000 : 0;
+}
+
 const struct conf_queue *conf_queue(const struct conf *conf, sl_str name)
 {
 	for (size_t i = 0; i < conf->n_queues; i++)
@@ -501,9 +507,11 @@ struct world *world_new(unsigned n_devices)
 	w->ledger.records = json_object();
 	w->ledger.objects = json_object();
 	w->ledger.history = json_array();
-	w->queues[0] = (struct conf_queue){ .name = "research", .quota = -1 };
+	w->queues[0] = (struct conf_queue){ .name = "research", .quota = -1, .borrow = -1, .lend = -1,
+	                                    .weight = 1, .per_user = -1, .reclaim = true, .preempt = true };
 	w->conf.queues = w->queues;
 	w->conf.n_queues = 1;
+	w->conf.charge_ms = 3600000;
 	w->conf.agent = w->agent.path;
 	w->conf.state = w->folder;
 	if (!w->scheduler_self) {

@@ -168,9 +168,11 @@ Test(liar, preemption_of_those_who_may_be_asked)
 	json_t *argv = json_pack("[s]", "x");
 	struct pool_request r = { .tenant = "t", .user = "u", .devices = 1, .argv = argv, .preemptible = true };
 	cr_assert_eq(pool_submit(w->pool, &r, &number, NULL), SL_OK);
-	json_decref(argv);
 	cr_assert(world_state(w, number, "running"));
-	uint64_t urgent = submit(w, "urgent", 1);
+	uint64_t urgent;
+	cr_assert_eq(pool_submit(w->pool, &(struct pool_request){ .tenant = "t", .user = "u", .devices = 1, .argv = argv,
+	                                                          .priority = 1 }, &urgent, NULL), SL_OK);
+	json_decref(argv);
 	cr_assert(world_until(w, asked_stop, number));
 	agent_end(w, number, 0, 15);
 	cr_assert(world_state(w, number, "preempted"));

@@ -724,7 +724,8 @@ Test(pool, a_queue_that_goes_leaves_its_leases_with_a_reason)
 	cr_assert(world_state(w, runs, "running"));
 	static struct conf other;
 	other = w->conf;
-	static struct conf_queue queue = { .name = "batch", .quota = -1 };
+	static struct conf_queue queue = { .name = "batch", .quota = -1, .borrow = -1, .lend = -1, .weight = 1,
+	                                   .per_user = -1 };
 	other.queues = &queue;
 	pool_configure(w->pool, &other);
 	agent_end(w, runs, 0, 0);
@@ -739,7 +740,8 @@ Test(pool, a_queue_that_goes_leaves_its_leases_with_a_reason)
 Test(pool, quota_of_a_queue)
 {
 	struct world *w = world_new(3);
-	w->queues[0].quota = 2;
+	w->queues[0].gpus = 2;
+	w->queues[0].borrow = 0;
 	pool_configure(w->pool, &w->conf);
 	uint64_t a = submit(w, "a", 1), b = submit(w, "b", 1), c = submit(w, "c", 1);
 	cr_assert(world_state(w, a, "running"));
