@@ -136,6 +136,11 @@ struct conf_plugin {
 	struct conf_place place;
 };
 
+/* A field of the model without which an engine cannot be started, and what it must be. */
+struct conf_requirement {
+	const char *field, *what; /* "weights", "a GGUF file" */
+};
+
 /* What one engine file (lua/engines/NAME.lua) says about its kind of server; the parts that need no call. */
 struct conf_engine {
 	const char *name;
@@ -150,6 +155,8 @@ struct conf_engine {
 	int64_t keepalive_ms;      /* idle connections are reused for so long */
 	bool close_after_stream;   /* it closes the connection behind each stream, whatever it announces */
 	struct conf_step step;
+	struct conf_requirement *requires;
+	size_t n_requires;
 	bool can_start;            /* it has a command(): sluice can start it */
 	const char *path;          /* of the file, and its text: command() runs what was checked */
 	sl_str source;

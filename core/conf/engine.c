@@ -114,7 +114,8 @@ static void take_step(struct engine_reader *r, lua_State *L)
 static int read_engine(lua_State *L)
 {
 	static const char *const known[] = { "name", "summary", "health", "metrics", "unix_socket", "usage_option",
-		"usage_running", "full", "strip", "keepalive", "close_after_stream", "step", "command", NULL };
+		"usage_running", "full", "strip", "keepalive", "close_after_stream", "step", "requires",
+		"command", NULL };
 	struct engine_reader *r = lua_touserdata(L, 1);
 	struct conf_engine *engine = r->engine;
 	lua_settop(L, 2);
@@ -144,6 +145,7 @@ static int read_engine(lua_State *L)
 	take_full(r, L);
 	take_strip(r, L);
 	take_step(r, L);
+	engine_take_requires(L, r->l, engine);
 	lua_getfield(L, -1, "keepalive");
 	if (!lua_isnil(L, -1) && !value_duration_ms(L, -1, &engine->keepalive_ms))
 		r->wrong = "keepalive";
@@ -350,13 +352,10 @@ static bool valid_env(json_t *env)
 	return json_is_object(env);
 }
 
-int conf_engine_command(const struct conf *conf, const struct conf_model *model, const char *replica, const char *listen,
-                        json_t **argv, json_t **env, sl_error *error)
+static int make_command(const struct conf_engine *engine, const struct conf_model *model, const char *replica,
+                        const char *listen, json_t **argv, json_t **env, sl_error *error)
 {
-	const struct conf_engine *engine = conf_engine(conf, str_of(model->engine));
 	char shown[96];
-	if (!engine)
-		return error_set(error, SL_ENOTFOUND, "model %s has no engine '%s'", model->name, model->engine);
 	snprintf(shown, sizeof shown, "engines/%s.lua", engine->name);
 	struct command c = { .model = model, .replica = replica, .listen = listen };
 	struct sandbox *sandbox = sandbox_open(NULL);
@@ -383,4 +382,28 @@ int conf_engine_command(const struct conf *conf, const struct conf_model *model,
 	*argv = c.argv;
 	*env = c.env;
 	return SL_OK;
+}
+
+int conf_engine_command(const struct conf *conf, const struct conf_model *model, const char *replica, const char *listen,
+                        json_t **argv, json_t **env, sl_error *error)
+{
+	const struct conf_engine *engine = conf_engine(conf, str_of(model->engine));
+	if (!engine)
+		return error_set(error, SL_ENOTFOUND, "model %s has no engine '%s'", model->name, model->engine);
+	return make_command(engine, model, replica, listen, argv, env, error);
+}
+
+void engine_try(struct loader *l, const struct conf_engine *engine, const struct conf_model *model)
+{
+	struct subject subject = { "model", model->name, model->place };
+	json_t *argv = NULL, *env = NULL;
+	sl_error error = { 0 };
+	char replica[SL_NAME_MAX];
+	snprintf(replica, sizeof replica, "%.40s/r1", model->name);
+	bool tcp = !engine->unix_socket || json_is_false(json_object_get(model->options, "unix_socket"));
+	if (make_command(engine, model, replica, tcp ? "127.0.0.1:1" : "unix:/r1.sock", &argv, &env, &error) != SL_OK)
+		finding(l, field_place(l, &subject, "engine"), "engine '%s' has no command for model \"%s\": %s", engine->name, model->name,
+		        error.text);
+	json_decref(argv);
+	json_decref(env);
 }

@@ -23,7 +23,7 @@ static void digest(sl_str text, char out[FLEET_DEFINITION_LENGTH + 1])
 bool fleet_uses_socket(const struct fleet *fleet, const struct conf_model *model)
 {
 	const struct conf_engine *engine = conf_engine(fleet->conf, str_of(model->engine));
-	return !fleet->tcp_only && engine && engine->unix_socket && json_get_bool(model->options, "unix_socket", true);
+	return fleet->sockets && engine && engine->unix_socket && json_get_bool(model->options, "unix_socket", true);
 }
 
 /* What a running replica depends on: its command, and the devices it asked for. A price or a limit may change without

@@ -177,7 +177,7 @@ static int submit(struct fleet *fleet, struct replica *replica, const struct con
 		.replica = replica->name,
 		.argv = argv,
 		.env = env,
-		.cwd = fleet->tcp_only ? "/" : fleet->folder,
+		.cwd = fleet->sockets ? fleet->sockets : "/",
 	};
 	return pool_submit(fleet->pool, &request, &replica->lease, error);
 }
@@ -298,7 +298,6 @@ bool replica_adopt(struct fleet *fleet, const json_t *lease)
 	model->last_number = n > model->last_number ? n : model->last_number;
 	replica->lease = number;
 	replica->adopted = true;
-	replica->confirmed = true; /* its port was its own before the restart */
 	if (!fleet_note_read(fleet, replica))
 		return refuse_adoption(fleet, replica, "its address is not known");
 	if (http_address_parse(str_of(replica->listen), &replica->address, &error) != SL_OK ||

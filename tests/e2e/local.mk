@@ -12,6 +12,7 @@ EXTRA_DIST += \
 	tests/e2e/test_clients.py \
 	tests/e2e/test_fair.py \
 	tests/e2e/test_crash.py \
+	tests/e2e/test_engines.py \
 	tests/e2e/test_limits.py \
 	tests/e2e/test_operating.py \
 	tests/e2e/test_pool.py \
