@@ -4,12 +4,14 @@ EXTRA_DIST += \
 	tests/e2e/conftest.py \
 	tests/e2e/fake_control.py \
 	tests/e2e/fake_engine.py \
+	tests/e2e/issuer.py \
 	tests/e2e/sluice_site.py \
 	tests/e2e/test_aimock.py \
 	tests/e2e/test_bad_input.py \
 	tests/e2e/test_bill.py \
 	tests/e2e/test_clients.py \
 	tests/e2e/test_crash.py \
+	tests/e2e/test_jwt.py \
 	tests/e2e/test_limits.py \
 	tests/e2e/test_operating.py \
 	tests/e2e/test_pool.py \

@@ -19,5 +19,6 @@ include tests/unit/policy/local.mk
 include tests/unit/lease/local.mk
 include tests/unit/pool/local.mk
 include tests/unit/plugin/local.mk
+include tests/unit/jwt/local.mk
 endif
 include tests/abi/local.mk
