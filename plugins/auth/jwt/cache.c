@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { WAYS = 8, LOCKS = 16 };
+_Static_assert(sizeof(struct cache_entry) == 288, "the option's help says so");
 
 struct cache {
 	size_t n_buckets;

@@ -111,7 +111,8 @@ static bool same_type(const char *type, const char *wanted)
 	return strcasecmp(type, wanted) == 0;
 }
 
-int claims_check(const struct settings *s, const struct token *token, uint64_t wall_ms, uint64_t *until_ms, struct refusal *why)
+int claims_check(const struct settings *s, const struct token *token, uint64_t wall_ms, uint64_t *until_ms,
+                 struct refusal *why)
 {
 	const char *issuer = json_string_value(json_object_get(token->claims, "iss"));
 	if (!(s->algorithms & 1u << token->algorithm))

@@ -26,8 +26,9 @@ struct settings {
 struct settings *settings_new(const sl_host *host, const sl_conf *conf, sl_error *error);
 void settings_free(struct settings *s);
 
-/* Issuer, audience, times, type and required claims. SL_OK: *until_ms is the last moment, leeway included; else SL_EAUTH. */
-int claims_check(const struct settings *s, const struct token *token, uint64_t wall_ms, uint64_t *until_ms, struct refusal *why);
+/* Issuer, audience, times, type and required claims. SL_OK: *until_ms is its end, leeway included; else SL_EAUTH. */
+int claims_check(const struct settings *s, const struct token *token, uint64_t wall_ms, uint64_t *until_ms,
+                 struct refusal *why);
 /* The roles that a word, or a list of words, stands for; 0: one of them is no role. */
 uint32_t claims_roles(const json_t *value);
 /* Fills tenant, user, tier (empty: the tenant's own) and roles. SL_EDENIED: the token says nobody that we could serve. */

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fetch.c - one transfer of libcurl at a time. */
+/* fetch.c - one transfer of libcurl at a time; and files. */
 #include "plugins/auth/jwt/fetch.h"
 
 #include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct fetch {
 	CURLM *multi;
@@ -66,7 +70,8 @@ bool fetch_url_allowed(const char *url)
 	bool allowed = false;
 	CURLU *parts = curl_url();
 	if (parts && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
-	    curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK && curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+	    curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+	    curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
 	    curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_NO_USER) {
 		allowed = strcmp(scheme, "https") == 0;
 		for (size_t i = 0; i < sizeof local / sizeof local[0] && strcmp(scheme, "http") == 0; i++)
@@ -169,4 +174,26 @@ void fetch_wait(struct fetch *f, unsigned ms)
 void fetch_wake(struct fetch *f)
 {
 	curl_multi_wakeup(f->multi);
+}
+
+const char *fetch_file(const char *path, char *text, size_t *len)
+{
+	struct stat st;
+	const char *why = NULL;
+	ssize_t n = 1;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return strerror(errno);
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+		why = "it is no regular file";
+	else if (st.st_mode & (S_IWGRP | S_IWOTH))
+		why = "others than its owner can write it; chmod 0644 it";
+	for (*len = 0; !why && n > 0 && *len < DOCUMENT_MAX; *len += n > 0 ? (size_t) n : 0)
+		n = read(fd, text + *len, DOCUMENT_MAX - *len);
+	if (!why && n < 0)
+		why = strerror(errno);
+	else if (!why && *len == DOCUMENT_MAX)
+		why = "it is too long";
+	close(fd);
+	return why;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fetch.h - gets one small document at a time over HTTP, on the caller's thread and without blocking it. */
+/* fetch.h - gets one small document at a time: over HTTP, without blocking the caller, or from a file. */
 #ifndef PLUGINS_AUTH_JWT_FETCH_H
 #define PLUGINS_AUTH_JWT_FETCH_H
 
@@ -25,5 +25,8 @@ sl_str fetch_text(const struct fetch *f);
 /* Sleeps until something has come in, somebody calls fetch_wake, or the time is over. */
 void fetch_wait(struct fetch *f, unsigned ms);
 void fetch_wake(struct fetch *f); /* any thread */
+
+/* Reads a file into text, which has DOCUMENT_MAX bytes, and blocks meanwhile. NULL: *len bytes are there; else why not. */
+const char *fetch_file(const char *path, char *text, size_t *len);
 
 #endif

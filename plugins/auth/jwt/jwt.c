@@ -219,6 +219,21 @@ static char *text_option(const sl_host *host, const sl_conf *conf, const char *n
 	return text.len ? strndup(text.ptr, text.len) : NULL;
 }
 
+/* Keys must live until they are fetched again. */
+static int check_times(const sl_host *host, const sl_conf *conf, sl_error *error)
+{
+	int64_t refresh = host->conf_int(conf, "refresh");
+	const char *why = NULL;
+	if (refresh < host->conf_int(conf, "gap"))
+		why = "option 'refresh' is shorter than 'gap', the least time between two fetches";
+	else if (host->conf_int(conf, "keep") < 2 * refresh)
+		why = "option 'keep' is shorter than twice 'refresh': keys would be dropped while they are fetched as they should be";
+	if (!why)
+		return SL_OK;
+	snprintf(error->text, sizeof error->text, "%s", why);
+	return error->code = SL_EINVAL;
+}
+
 static int jwt_check(const sl_host *host, const sl_conf *conf, sl_error *error)
 {
 	struct settings *s = settings_new(host, conf, error);
@@ -226,6 +241,8 @@ static int jwt_check(const sl_host *host, const sl_conf *conf, sl_error *error)
 		return error->code;
 	char *jwks = text_option(host, conf, "jwks");
 	int code = source_check(s->issuer, jwks, error);
+	if (code == SL_OK)
+		code = check_times(host, conf, error);
 	free(jwks);
 	settings_free(s);
 	return code;
@@ -311,10 +328,12 @@ static const sl_option options[] = {
 	{ .name = "audience", .type = SL_OPTION_JSON, .flags = SL_OPTION_REQUIRED | LIVE,
 	  .help = "a name, or a list of names, one of which the claim aud must have" },
 	{ .name = "jwks", .type = SL_OPTION_STRING, .help = "URL or file of the keys, instead of the OpenID configuration" },
-	{ .name = "ca_file", .type = SL_OPTION_PATH, .help = "certificates that the issuer's server is verified with, instead of the system's" },
+	{ .name = "ca_file", .type = SL_OPTION_PATH,
+	  .help = "certificates that the issuer's server is verified with, instead of the system's" },
 	{ .name = "algorithms", .type = SL_OPTION_JSON, .flags = LIVE,
 	  .default_text = "[\"RS256\", \"PS256\", \"ES256\", \"EdDSA\"]", .help = "accepted algorithms; symmetric ones and none never are" },
-	{ .name = "type", .type = SL_OPTION_STRING, .flags = LIVE, .help = "what typ in the header must be, such as at+jwt; default: anything" },
+	{ .name = "type", .type = SL_OPTION_STRING, .flags = LIVE,
+	  .help = "what typ in the header must be, such as at+jwt; default: anything" },
 	{ .name = "require", .type = SL_OPTION_JSON, .flags = LIVE,
 	  .help = "a list of claims that must be there, or a table of claims and their values" },
 	{ .name = "leeway", .type = SL_OPTION_DURATION, .flags = LIVE, .default_text = "30s", .min = 0, .max = 600000,
@@ -322,13 +341,18 @@ static const sl_option options[] = {
 	{ .name = "max_age", .type = SL_OPTION_DURATION, .flags = LIVE, .default_text = "0s", .min = 0, .max = 366 * INT64_C(86400000),
 	  .help = "longest time since the claim iat; 0s: no bound but exp" },
 	{ .name = "tenant", .type = SL_OPTION_STRING, .flags = LIVE, .help = "tenant of every token" },
-	{ .name = "tenant_claim", .type = SL_OPTION_STRING, .flags = LIVE, .help = "claim that names the tenant, such as org or realm_access.roles" },
+	{ .name = "tenant_claim", .type = SL_OPTION_STRING, .flags = LIVE,
+	  .help = "claim that names the tenant, such as org or realm_access.roles" },
 	{ .name = "tenants", .type = SL_OPTION_JSON, .flags = LIVE,
 	  .help = "table of values of tenant_claim and tenants; \"*\": all other values; default: the value is the name" },
-	{ .name = "user_claim", .type = SL_OPTION_STRING, .flags = LIVE, .default_text = "sub", .help = "claim that names the user" },
-	{ .name = "tier_claim", .type = SL_OPTION_STRING, .flags = LIVE, .help = "claim that names the tier; default: the tenant's own" },
-	{ .name = "tiers", .type = SL_OPTION_JSON, .flags = LIVE, .help = "table of values of tier_claim and tiers, as tenants is" },
-	{ .name = "scope_claim", .type = SL_OPTION_STRING, .flags = LIVE, .default_text = "scope", .help = "claim that has the scopes" },
+	{ .name = "user_claim", .type = SL_OPTION_STRING, .flags = LIVE, .default_text = "sub",
+	  .help = "claim that names the user" },
+	{ .name = "tier_claim", .type = SL_OPTION_STRING, .flags = LIVE,
+	  .help = "claim that names the tier; default: the tenant's own" },
+	{ .name = "tiers", .type = SL_OPTION_JSON, .flags = LIVE,
+	  .help = "table of values of tier_claim and tiers, as tenants is" },
+	{ .name = "scope_claim", .type = SL_OPTION_STRING, .flags = LIVE, .default_text = "scope",
+	  .help = "claim that has the scopes" },
 	{ .name = "roles", .type = SL_OPTION_JSON, .flags = LIVE,
 	  .help = "table of scopes and roles (infer, lease, operator, admin, or a list); default: every token may infer" },
 	{ .name = "others", .type = SL_OPTION_ENUM, .default_text = "refuse", .values = "refuse|pass",
@@ -346,7 +370,7 @@ static const sl_option options[] = {
 	{ .name = "waiting", .type = SL_OPTION_INT, .default_text = "256", .min = 1, .max = 4000,
 	  .help = "requests that may wait for keys at once" },
 	{ .name = "cache", .type = SL_OPTION_INT, .default_text = "4096", .min = 8, .max = 1 << 20,
-	  .help = "verified tokens that are remembered, 296 bytes each" },
+	  .help = "verified tokens that are remembered, 288 bytes each" },
 };
 
 static const sl_auth_ops ops = { .size = sizeof ops, .authenticate = jwt_authenticate };

@@ -5,15 +5,11 @@
  * fetches keep a distance, whoever sends tokens with made-up keys makes us ask the issuer no more often than that. */
 #include "plugins/auth/jwt/source.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "plugins/auth/jwt/fetch.h"
 
@@ -193,11 +189,12 @@ static void tell_failure(struct source *s, uint64_t now, const char *why)
 		return;
 	s->told_ns = now;
 	if (!s->good_ns) {
-		host->log(host, SL_LOG_ERROR, "the keys of %s cannot be fetched: %s; its tokens are not accepted until they are", s->issuer, why);
+		host->log(host, SL_LOG_ERROR, "the keys of %s cannot be fetched: %s; its tokens are not accepted until they are", s->issuer,
+		          why);
 	} else if (age >= keep) {
 		s->told_over = true;
-		host->log(host, SL_LOG_ERROR, "the keys of %s cannot be fetched: %s; those that were known are %llu s old and hold no longer: "
-		          "its tokens are not accepted", s->issuer, why, (unsigned long long) age);
+		host->log(host, SL_LOG_ERROR, "the keys of %s cannot be fetched: %s; those that were known are %llu s old and hold no "
+		          "longer: its tokens are not accepted", s->issuer, why, (unsigned long long) age);
 	} else {
 		host->log(host, SL_LOG_WARN, "the keys of %s cannot be fetched: %s; those of %llu s ago hold for another %llu s", s->issuer,
 		          why, (unsigned long long) age, (unsigned long long) (keep - age));
@@ -275,35 +272,12 @@ static void on_configuration(struct source *s, sl_str text)
 		start(s, KEYS, s->keys_url);
 }
 
-/* What of the file is not as it must be; NULL: it is read, *len bytes. */
-static const char *read_into(const char *path, char *text, size_t *len)
-{
-	struct stat st;
-	const char *why = NULL;
-	ssize_t n = 1;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return strerror(errno);
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-		why = "it is no regular file";
-	else if (st.st_mode & (S_IWGRP | S_IWOTH))
-		why = "others than its owner can write it; chmod 0644 it";
-	for (*len = 0; !why && n > 0 && *len < DOCUMENT_MAX; *len += n > 0 ? (size_t) n : 0)
-		n = read(fd, text + *len, DOCUMENT_MAX - *len);
-	if (!why && n < 0)
-		why = strerror(errno);
-	else if (!why && *len == DOCUMENT_MAX)
-		why = "it is too long";
-	close(fd);
-	return why;
-}
-
 /* A file is read at once: whoever waits is on other threads. */
 static void read_file(struct source *s)
 {
 	char *text = malloc(DOCUMENT_MAX), words[256];
 	size_t len = 0;
-	const char *why = text ? read_into(s->jwks, text, &len) : "out of memory";
+	const char *why = text ? fetch_file(s->jwks, text, &len) : "out of memory";
 	if (why) {
 		snprintf(words, sizeof words, "%.160s: %s", s->jwks, why);
 		on_failure(s, words);

@@ -234,7 +234,7 @@ Test(jwt_plugin, bounded_waiting, .timeout = 60)
 	cr_expect(plugin_close(p, 1000));
 
 	/* The next fetch is further off than anybody may wait: no use in waiting. */
-	p = open_plugin(",\"gap\":\"1h\"");
+	p = open_plugin(",\"gap\":\"1h\",\"refresh\":\"1h\"");
 	becomes(p, &first, known, SL_OK);
 	cr_expect_eq(answer(p, &first, token_for(key, "x", "eve")), SL_EUNAVAILABLE);
 	cr_expect(plugin_close(p, 1000));
@@ -308,6 +308,22 @@ Test(jwt_plugin, where_keys_may_come_from)
 		sl_error error = { 0 };
 		int code = plugin_check(&spec, &services, NULL, &error);
 		cr_expect_eq(code == SL_OK, all[i].fine, "%s, %s: %s", all[i].issuer, all[i].jwks ? all[i].jwks : "discovery", error.text);
+		json_decref(options);
+	}
+}
+
+Test(jwt_plugin, times_that_do_not_fit)
+{
+	static const char *const times[] = { "{\"gap\":\"20m\"}", "{\"keep\":\"19m\"}", "{\"refresh\":\"13h\"}", "{\"wait\":\"5s\"}",
+		                                 "{\"gap\":\"10ms\"}" };
+	for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+		json_t *options = json_loads(times[i], 0, NULL);
+		json_object_set_new(options, "issuer", json_string("https://id.example"));
+		json_object_set_new(options, "audience", json_string("a"));
+		json_object_set_new(options, "tenant", json_string("t"));
+		struct plugin_spec spec = { .name = fixture_plugin("plugins/auth/jwt", "jwt"), .options = options };
+		sl_error error = { 0 };
+		cr_expect_neq(plugin_check(&spec, &services, NULL, &error), SL_OK, "%s", times[i]);
 		json_decref(options);
 	}
 }
