@@ -69,6 +69,14 @@ tier "premium" {
   priority = 5,
 }
 
+-- People with a token of the site's identity provider, beside those with a key. Its tenants are those below.
+-- plugin "auth/jwt" {
+--   issuer = "https://id.example.com", audience = "sluice",
+--   tenant_claim = "groups", tenants = { ["phys-ml"] = "physics", ["*"] = "students" },
+-- }
+-- plugin "auth/keys" {}
+-- plugin "auth/peercred" {}
+
 -- Who calls. Keys are made with sluicectl keys create, not here.
 tenant "physics" { tier = "premium", users = { "dana", "eve" }, queues = { "research" } }
 tenant "students" { tier = "free" }

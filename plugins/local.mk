@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+include plugins/auth/jwt/local.mk
 include plugins/auth/keys/local.mk
 include plugins/auth/peercred/local.mk
 include plugins/launcher/exec/local.mk

@@ -24,7 +24,7 @@ packages() {
 
 build() {
 	packages gcc libc6-dev make autoconf automake libtool pkg-config libuv1-dev libjansson-dev liblua5.4-dev libsqlite3-dev \
-		libxxhash-dev libssl-dev libcriterion-dev
+		libxxhash-dev libssl-dev libcurl4-openssl-dev libcriterion-dev
 }
 
 engine() {
@@ -41,6 +41,10 @@ tests() {
 	packages g++ procps util-linux
 	build/venv/bin/python -c 'import pytest' 2>/dev/null ||
 		build/venv/bin/pip install -q --disable-pip-version-check pytest==8.4.2
+	# Signs the tokens of the tests of auth/jwt, which are skipped and say so where it cannot be had.
+	build/venv/bin/python -c 'import cryptography' 2>/dev/null ||
+		build/venv/bin/pip install -q --disable-pip-version-check cryptography==50.0.2 ||
+		echo "pip could not install cryptography: the tests of auth/jwt will be skipped"
 	# Node's client and aimock: where node is old or npm missing, their tests are skipped and say so.
 	command -v node >/dev/null || packages nodejs
 	command -v npm >/dev/null || packages npm

@@ -5,6 +5,7 @@ EXTRA_DIST += \
 	tests/e2e/conftest.py \
 	tests/e2e/fake_control.py \
 	tests/e2e/fake_engine.py \
+	tests/e2e/issuer.py \
 	tests/e2e/sluice_site.py \
 	tests/e2e/test_aimock.py \
 	tests/e2e/test_bad_input.py \
@@ -13,6 +14,7 @@ EXTRA_DIST += \
 	tests/e2e/test_fair.py \
 	tests/e2e/test_crash.py \
 	tests/e2e/test_engines.py \
+	tests/e2e/test_jwt.py \
 	tests/e2e/test_limits.py \
 	tests/e2e/test_operating.py \
 	tests/e2e/test_pool.py \

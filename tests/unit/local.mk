@@ -21,5 +21,6 @@ include tests/unit/sim/local.mk
 include tests/unit/fair/placement.mk
 include tests/unit/pool/local.mk
 include tests/unit/plugin/local.mk
+include tests/unit/jwt/local.mk
 endif
 include tests/abi/local.mk
