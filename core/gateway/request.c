@@ -11,7 +11,7 @@
 #include "core/base/str.h"
 #include "core/gateway/worker.h"
 
-enum { FREE_REQUESTS_MAX = 256, AUTH_MS = 5000 };
+enum { FREE_REQUESTS_MAX = 256, TEXT_KEPT_MAX = 4096, AUTH_MS = 5000 };
 
 /* The paths that exist. Everything else is refused: an engine's other paths run inference outside the books. */
 struct path {
@@ -50,13 +50,14 @@ static struct request *request_new(struct client *c)
 {
 	struct worker *w = c->socket.worker;
 	struct request *r = w->free_requests;
+	struct buf text = { 0 };
 	if (r) {
+		text = r->text; /* its memory */
 		w->free_requests = r->next;
 		w->n_free_requests--;
 	} else if (!(r = malloc(sizeof *r))) {
 		return NULL;
 	}
-	struct buf text = { 0 };
 	memset(r, 0, sizeof *r);
 	r->text = text;
 	r->worker = w;
@@ -90,7 +91,9 @@ void request_free(struct request *r)
 	if (r->next)
 		r->next->link = r->link;
 	atomic_fetch_sub_explicit(&w->n_active, 1, memory_order_relaxed);
-	buf_free(&r->text);
+	if (r->text.room > TEXT_KEPT_MAX)
+		buf_free(&r->text);
+	buf_clear(&r->text);
 	buf_free(&r->hold);
 	buf_free(&r->tail);
 	generation_unref(r->generation);
@@ -99,6 +102,7 @@ void request_free(struct request *r)
 		w->free_requests = r;
 		w->n_free_requests++;
 	} else {
+		buf_free(&r->text);
 		free(r);
 	}
 }

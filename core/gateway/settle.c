@@ -6,6 +6,8 @@
 #include "core/base/str.h"
 #include "core/gateway/worker.h"
 
+enum { COPY_MAX = 2048 }; /* a body so small is copied behind its head: cheaper than a second span */
+
 static const uint64_t seconds_bounds[] = { 10000, 20000, 40000, 80000, 160000, 320000, 640000, 1280000, 2560000, 5120000,
 	10240000, 20480000, 40960000, 81920000, 0 };
 
@@ -146,7 +148,27 @@ void settle_request(struct request *r)
 		request_log(r, duration_us, cost);
 }
 
-void settle_finish(struct request *r)
+/* Small answers go out at the end of the batch, in one piece each, so that whoever waits for many of them is not woken
+ * for each. A large one goes out now, from where it lies. */
+static void send_end(struct client *c, sl_str head, sl_str body)
+{
+	bool small = body.len <= COPY_MAX && head.len <= SOCKET_BATCH_MAX;
+	char *copy = small ? worker_alloc(c->socket.worker, head.len + body.len) : NULL;
+	if (!copy) {
+		socket_send(&c->socket, head.ptr, head.len);
+		socket_send(&c->socket, body.ptr, body.len);
+		socket_flush(&c->socket);
+		return;
+	}
+	if (head.len)
+		memcpy(copy, head.ptr, head.len);
+	if (body.len)
+		memcpy(copy + head.len, body.ptr, body.len);
+	socket_send(&c->socket, copy, head.len + body.len);
+}
+
+/* head and body: the end of the answer, which is not needed any more afterwards. */
+static void finish(struct request *r, sl_str head, sl_str body)
 {
 	struct client *c = r->client;
 	r->stage = REQUEST_OVER;
@@ -154,10 +176,17 @@ void settle_finish(struct request *r)
 		request_free(r);
 		return;
 	}
-	socket_send(&c->socket, r->hold.data, r->hold.len);
-	socket_flush(&c->socket);
+	if (r->hold.failed)
+		socket_break(&c->socket);
+	else
+		send_end(c, head, body);
 	request_free(r);
 	client_next(c);
+}
+
+void settle_finish(struct request *r)
+{
+	finish(r, buf_str(&r->hold), (sl_str){ NULL, 0 });
 }
 
 /* The record could not be taken: the answer must not look complete. */
@@ -182,7 +211,7 @@ static void end_unrecorded(struct request *r)
 	settle_finish(r);
 }
 
-void settle_and_finish(struct request *r)
+void settle_and_finish(struct request *r, sl_str head, sl_str body)
 {
 	struct worker *w = r->worker;
 	settle_request(r);
@@ -191,9 +220,14 @@ void settle_and_finish(struct request *r)
 		return;
 	}
 	if (!r->generation->conf->durable || r->seq <= atomic_load(&w->gateway->committed)) {
-		settle_finish(r);
+		finish(r, head, body);
 		return;
 	}
+	if (head.ptr != r->hold.data) {
+		buf_clear(&r->hold);
+		buf_put(&r->hold, head.ptr, head.len);
+	}
+	buf_put(&r->hold, body.ptr, body.len);
 	r->stage = REQUEST_HELD;
 	r->next_held = NULL;
 	*w->held_last = r;

@@ -399,6 +399,8 @@ static void read_head(struct upstream *u, const char *data, size_t len)
 			read_body(u, data, len);
 		else if (len)
 			fail(u, "overloaded", "Out of memory.", false);
+		if (!u->socket.closing && u->request)
+			relay_keep(u->request);
 		break;
 	}
 	buf_free(&own);

@@ -193,11 +193,12 @@ void worker_free(struct worker *w)
 {
 	for (struct request *r = w->free_requests, *next; r; r = next) {
 		next = r->next;
+		buf_free(&r->text);
 		free(r);
 	}
 	generation_unref(w->generation);
 	generation_unref(w->prepared);
-	buf_free(&w->log);
+	buf_free(&w->scratch);
 	free(w->listeners);
 	free(w->event_scratch);
 	free(w->arena);

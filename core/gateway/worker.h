@@ -92,7 +92,7 @@ struct worker {
 	char *event_scratch;        /* EVENT_MAX: an event of several data lines, joined */
 	struct policy_admission admission; /* scratch */
 	struct request_metrics metrics[METRICS_CACHE];
-	struct buf log;
+	struct buf scratch;         /* the head of an answer, while it is put together */
 	_Atomic unsigned n_held, n_active, n_clients;
 	_Atomic uint64_t n_requests, n_errors;
 };
@@ -191,6 +191,7 @@ struct request {
 	enum body_door door;
 	bool settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
 	bool done_seen, finished, auth_pending, free_later;
+	bool fresh;                  /* a plain answer whose head lies in the worker's scratch */
 	uint16_t status;
 	uint32_t flags;              /* enum sl_usage_flag */
 	unsigned auth_next;
@@ -223,6 +224,7 @@ struct request {
 	uint64_t answer_bytes;
 	struct buf hold;             /* the end of the answer, until its record is durable */
 	struct buf tail;             /* last bytes of a long plain answer, to find its usage in */
+	sl_str whole;                /* body of a plain answer that came in one piece, in the arena */
 	uint64_t seq;
 	char replica_name[SL_NAME_MAX];
 	const char *error_code;      /* for the log */
@@ -249,6 +251,8 @@ void dispatch_done(struct request *r, bool failed);
 
 /* relay.c: what the engine sends. */
 void relay_head(struct request *r, const struct http_head *head);
+/* At the end of the callback that brought the head: what of the answer lies in the worker's memory is kept. */
+void relay_keep(struct request *r);
 /* Pieces of the body. raw: the same bytes as they came, whole chunks with their framing; absent: they are not. */
 void relay_pieces(struct request *r, struct upstream *u, const sl_str *pieces, unsigned n, sl_str raw);
 void relay_body(struct request *r, struct upstream *u, sl_str piece);
@@ -258,8 +262,9 @@ void relay_broken(struct request *r, const char *code, const char *text);
 
 /* settle.c */
 void settle_request(struct request *r);
-/* Settles, then lets `hold` go out when the record is durable. */
-void settle_and_finish(struct request *r);
+/* Settles, then lets the end of the answer go out when the record is durable. head: what is in r->hold or in the
+ * worker's scratch; body: what follows it, in the arena, or nothing. */
+void settle_and_finish(struct request *r, sl_str head, sl_str body);
 void settle_release_held(struct worker *w, uint64_t committed);
 void settle_finish(struct request *r);
 

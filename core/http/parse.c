@@ -504,10 +504,10 @@ bool http_list_has(sl_str value, const char *token)
 
 bool http_is_hop_header(const struct http_head *head, sl_str name)
 {
-	static const char *const names[] = { "te", "trailer", "upgrade", "connection", "keep-alive", "proxy-connection",
-		                             "transfer-encoding", "proxy-authenticate", "proxy-authorization" };
+	static const sl_str names[] = { STR("te"), STR("trailer"), STR("upgrade"), STR("connection"), STR("keep-alive"),
+		STR("proxy-connection"), STR("transfer-encoding"), STR("proxy-authenticate"), STR("proxy-authorization") };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (is_word(name, names[i]))
+		if (name.len == names[i].len && eq_lower(name, names[i].ptr))
 			return true;
 	if (!head->connection_names)
 		return false;
