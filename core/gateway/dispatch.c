@@ -120,7 +120,7 @@ static bool ask_route(struct request *r, char names[POLICY_REPLICAS_MAX][SL_NAME
 	if (other) {
 		r->model = other;
 		r->engine = conf_engine(r->generation->conf, str_of(other->engine));
-		r->route_model = route_model(r->worker->gateway->options.route, str_of(other->name), true);
+		r->route_model = worker_route(r->worker, r->generation, other);
 		return true;
 	}
 	for (; *n < routing.n_order; (*n)++)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/str.h"
+#include "core/base/text.h"
 #include "core/gateway/worker.h"
 
 static size_t skip_space(const char *text, size_t at, size_t end)
@@ -74,7 +75,7 @@ static void edit_bound(const struct request *r, struct edit *out, unsigned *n, c
 	char number[24];
 	if (r->door == BODY_EMBEDDINGS)
 		return;
-	snprintf(number, sizeof number, "%lld", (long long) r->max_output);
+	*text_put_i64(number, r->max_output) = '\0';
 	if (exceeds(r, &b->max_tokens_at))
 		add(out, n, b->max_tokens_at.value.start, b->max_tokens_at.value.end, number);
 	if (exceeds(r, &b->max_completion_tokens_at))

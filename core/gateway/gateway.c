@@ -99,6 +99,12 @@ static struct generation *generation_new(struct conf *conf, sl_error *error)
 	}
 	generation->refs = 1;
 	generation->conf = conf_ref(conf);
+	generation->route = calloc(conf->n_models ? conf->n_models : 1, sizeof(struct route_model *));
+	if (!generation->route) {
+		generation_unref(generation);
+		error_set(error, SL_ENOMEM, "out of memory");
+		return NULL;
+	}
 	generation->policy = policy_open(conf, false, error);
 	if (!generation->policy) {
 		generation_unref(generation);

@@ -136,9 +136,9 @@ void settle_request(struct request *r)
 		struct quota_now at = { .mono_ms = w->now_ms, .wall_ms = r->started_ms + duration_us / 1000 };
 		quota_settle(w->gateway->options.quota, at, &r->reservation, &used);
 	}
-	atomic_fetch_add_explicit(&w->n_requests, 1, memory_order_relaxed);
+	worker_count(&w->n_requests, 1);
 	if (r->status >= 500)
-		atomic_fetch_add_explicit(&w->n_errors, 1, memory_order_relaxed);
+		worker_count(&w->n_errors, 1);
 	/* Each request earns a part of a retry, up to a small burst. */
 	w->retry_tokens += r->generation->conf->retry_ratio;
 	if (w->retry_tokens > 3 + r->generation->conf->retry_ratio * 100)
@@ -232,7 +232,7 @@ void settle_and_finish(struct request *r, sl_str head, sl_str body)
 	r->next_held = NULL;
 	*w->held_last = r;
 	w->held_last = &r->next_held;
-	atomic_fetch_add_explicit(&w->n_held, 1, memory_order_relaxed);
+	worker_count(&w->n_held, 1);
 	/* The ledger's thread stores `committed`, then reads `holding`; we do it the other way round: one of us sees. */
 	atomic_store(&w->holding, true);
 	if (r->seq <= atomic_load(&w->gateway->committed))
@@ -246,7 +246,7 @@ void settle_release_held(struct worker *w, uint64_t committed)
 		w->held_first = r->next_held;
 		if (!w->held_first)
 			w->held_last = &w->held_first;
-		atomic_fetch_sub_explicit(&w->n_held, 1, memory_order_relaxed);
+		worker_count(&w->n_held, -1);
 		settle_finish(r);
 	}
 	if (!w->held_first)

@@ -27,6 +27,7 @@ static void unlink_idle(struct upstream *u)
 	if (u->next)
 		u->next->link = u->link;
 	u->link = NULL;
+	u->socket.worker->n_idle[u->replica_id % POOL_BUCKETS]--;
 }
 
 static struct upstream *take_idle(struct worker *w, unsigned replica_id)
@@ -95,13 +96,12 @@ static void release(struct upstream *u)
 	u->state = UPSTREAM_IDLE;
 	u->reused = true;
 	struct upstream **head = bucket(u->socket.worker, u->replica_id);
-	unsigned n = 0;
-	for (struct upstream *other = *head; other; other = other->next)
-		n += other->replica_id == u->replica_id;
-	if (n >= POOL_IDLE_MAX) {
+	uint16_t *n = &u->socket.worker->n_idle[u->replica_id % POOL_BUCKETS];
+	if (*n >= POOL_IDLE_MAX) {
 		upstream_close(u);
 		return;
 	}
+	++*n;
 	u->next = *head;
 	if (u->next)
 		u->next->link = &u->next;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/clock.h"
+#include "core/base/str.h"
 
 struct overflow {
 	struct overflow *next;
@@ -155,7 +156,16 @@ void generation_unref(struct generation *g)
 		return;
 	policy_close(g->policy);
 	conf_unref(g->conf);
+	free(g->route);
 	free(g);
+}
+
+struct route_model *worker_route(struct worker *w, struct generation *g, const struct conf_model *model)
+{
+	struct route_model **known = &g->route[model - g->conf->models];
+	if (!*known)
+		*known = route_model(w->gateway->options.route, str_of(model->name), true);
+	return *known;
 }
 
 bool worker_open(struct worker *w)

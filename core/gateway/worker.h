@@ -22,7 +22,7 @@ enum {
 	WHEEL_SLOTS = 1024,
 	WHEEL_MS = 128,
 	POOL_BUCKETS = 256,           /* idle upstream connections, by replica */
-	POOL_IDLE_MAX = 64,           /* per replica and worker */
+	POOL_IDLE_MAX = 64,           /* per bucket and worker */
 	BACKLOG_HIGH = 256 * 1024,    /* bytes waiting for a slow client, above which the engine is not read */
 	BACKLOG_LOW = 64 * 1024,
 	EVENT_MAX = 1024 * 1024,      /* one event of a stream */
@@ -37,6 +37,7 @@ struct generation {
 	int refs;
 	struct conf *conf;
 	struct policy *policy;
+	struct route_model **route; /* of each of conf->models, NULL: not looked up yet */
 };
 
 struct client;
@@ -78,6 +79,7 @@ struct worker {
 	struct request *free_requests;
 	unsigned n_free_requests;
 	struct upstream *idle[POOL_BUCKETS];
+	uint16_t n_idle[POOL_BUCKETS];
 
 	struct request *held_first, **held_last; /* answers that wait for the ledger, in order of their records */
 	atomic_bool holding;        /* someone waits: the ledger's thread looks */
@@ -93,9 +95,16 @@ struct worker {
 	struct policy_admission admission; /* scratch */
 	struct request_metrics metrics[METRICS_CACHE];
 	struct buf scratch;         /* the head of an answer, while it is put together */
-	_Atomic unsigned n_held, n_active, n_clients;
-	_Atomic uint64_t n_requests, n_errors;
+	/* Written by this worker alone, read by others. */
+	_Atomic uint64_t n_held, n_active, n_clients, n_requests, n_errors;
 };
+
+/* Adds to one of its counts. */
+static inline void worker_count(_Atomic uint64_t *count, int change)
+{
+	uint64_t now = atomic_load_explicit(count, memory_order_relaxed);
+	atomic_store_explicit(count, now + (uint64_t) (int64_t) change, memory_order_relaxed);
+}
 
 struct gateway {
 	struct gateway_options options;
@@ -123,6 +132,8 @@ void worker_read_done(struct worker *w, size_t used);
 void worker_flush(struct worker *w);
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g);
+/* The table of a model's replicas. */
+struct route_model *worker_route(struct worker *w, struct generation *g, const struct conf_model *model);
 /* drain.c: the end of a worker, a step each tick. */
 void drain_begin(struct worker *w, uint64_t grace_ms);
 void drain_step(struct worker *w);

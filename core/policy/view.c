@@ -16,9 +16,16 @@ const char policy_kind_limits[] = "sluice.limits", policy_kind_replica[] = "slui
 enum { OWNER = 1, REQUEST_PROMPT = 2, REQUEST_TENANT = 3, REQUEST_TIER = 4, TIER_LIMITS = 2, MODEL_REPLICAS = 2,
        REPLICAS_POOL = 2 };
 
-/* The number of the field that is asked for. Upvalue 1: name -> number; upvalue 2: what this is. */
+/* The number of the field that is asked for. Upvalue 1: name -> number; upvalue 2: what this is; upvalue 3: where Lua
+ * keeps the names, in the order of their numbers. Lua has each short string once, and the table keeps these alive, so a
+ * name is known by its address. */
 static lua_Integer field_number(lua_State *L)
 {
+	const char *const *known = lua_touserdata(L, lua_upvalueindex(3));
+	const char *asked = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+	for (lua_Integer i = 0; asked && known[i]; i++)
+		if (known[i] == asked)
+			return i + 1;
 	lua_pushvalue(L, 2);
 	if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER)
 		return lua_tointeger(L, 3);
@@ -373,13 +380,20 @@ static void make_type(lua_State *L, const struct view_type *type)
 	luaL_newmetatable(L, type->kind);
 	lua_pushvalue(L, -1);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, type->kind);
+	size_t n = 0;
+	while (type->fields[n])
+		n++;
 	lua_newtable(L);
-	for (int i = 0; type->fields[i]; i++) {
-		lua_pushinteger(L, i + 1);
-		lua_setfield(L, -2, type->fields[i]);
+	const char **names = lua_newuserdatauv(L, (n + 1) * sizeof *names, 0);
+	for (size_t i = 0; i < n; i++) {
+		names[i] = lua_pushstring(L, type->fields[i]);
+		lua_pushinteger(L, (lua_Integer) i + 1);
+		lua_rawset(L, -4);
 	}
+	names[n] = NULL;
 	lua_pushstring(L, type->word);
-	lua_pushcclosure(L, type->index, 2);
+	lua_insert(L, -2);
+	lua_pushcclosure(L, type->index, 3);
 	lua_setfield(L, -2, "__index");
 	lua_pushcfunction(L, read_only);
 	lua_setfield(L, -2, "__newindex");
