@@ -7,7 +7,8 @@
 #include "plugins/store/sqlite/sqlite.h"
 
 /* Use comes in many rows. A statement has its own cost, about a third of a row's, so full groups of USAGE_ROWS share
- * one. */
+ * one. OR FAIL: a statement of many rows that can be undone by itself copies the pages that it changes; here the whole
+ * transaction is undone. */
 enum { USAGE_ROWS = 16 };
 #define USAGE_ROW "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 #define ROWS_4 USAGE_ROW ", " USAGE_ROW ", " USAGE_ROW ", " USAGE_ROW
@@ -19,7 +20,7 @@ static const char *const sql[STATEMENTS] = {
 	[GET_SEQ] = "SELECT value FROM meta WHERE name = 'seq'",
 	[PUT_SEQ] = "UPDATE meta SET value = ?1 WHERE name = 'seq'",
 	[PUT_USAGE] = "INSERT INTO usage VALUES " USAGE_ROW,
-	[PUT_USAGES] = "INSERT INTO usage VALUES " ROWS_4 ", " ROWS_4 ", " ROWS_4 ", " ROWS_4,
+	[PUT_USAGES] = "INSERT OR FAIL INTO usage VALUES " ROWS_4 ", " ROWS_4 ", " ROWS_4 ", " ROWS_4,
 	[PUT_LEASE] = "INSERT INTO lease VALUES (?1, ?2, CASE WHEN json_valid(?3) THEN coalesce(json_extract(?3, '$.ended') = 1, 0)"
 	              " ELSE 0 END, ?3) ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, json = excluded.json",
 	[PUT_LEASE_CHANGE] = "INSERT INTO lease_change VALUES (?1, ?2, ?3, ?4)",
