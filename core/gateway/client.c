@@ -253,7 +253,7 @@ static void on_readable(struct gateway_socket *s)
 		to = c->request->text.data + c->request->text.len;
 		room = c->body_left;
 	}
-	ssize_t n = recv(s->fd, to, room, 0);
+	ssize_t n = socket_read(s, to, room);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			client_close(c);

@@ -175,7 +175,7 @@ static int run_round(struct gateway *g, int what, struct conf *conf, uint64_t gr
 static void *run_worker(void *arg)
 {
 	struct worker *w = arg;
-	uv_run(&w->loop, UV_RUN_DEFAULT);
+	worker_run(w);
 	if (uv_loop_close(&w->loop) != 0)
 		log_error("worker %u ended with open handles", w->index);
 	return NULL;

@@ -3,22 +3,48 @@
 #include "core/gateway/socket.h"
 
 #include <errno.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/gateway/worker.h"
 
-static void on_poll(uv_poll_t *poll, int status, int events);
+/* What ends a connection stays true: it is not forgotten when it was looked at once. */
+enum { RESET = EPOLLHUP | EPOLLERR, END = EPOLLRDHUP | RESET };
 
-static void set_interest(struct gateway_socket *s, uint8_t interest)
+static uint32_t wanted(const struct gateway_socket *s)
 {
-	if (s->interest == interest || s->closing)
+	return s->closing || s->watch == WATCH_NOTHING ? 0 : s->watch == WATCH_RESET ? RESET : EPOLLIN | END;
+}
+
+/* The worker looks at it once more before it sleeps. */
+static void look_again(struct gateway_socket *s)
+{
+	struct gateway_socket **head = &s->worker->again;
+	if (s->again_link || !(s->events & wanted(s)))
 		return;
-	s->interest = interest;
-	if (interest)
-		uv_poll_start(&s->poll, interest, on_poll);
-	else
-		uv_poll_stop(&s->poll);
+	s->again_next = *head;
+	if (s->again_next)
+		s->again_next->again_link = &s->again_next;
+	s->again_link = head;
+	*head = s;
+}
+
+static void unlink_again(struct gateway_socket *s)
+{
+	if (!s->again_link)
+		return;
+	*s->again_link = s->again_next;
+	if (s->again_next)
+		s->again_next->again_link = s->again_link;
+	s->again_link = NULL;
+}
+
+static void watch(struct gateway_socket *s, enum socket_watch what)
+{
+	s->watch = what;
+	if (s->events)
+		look_again(s);
 }
 
 static void send_kept(struct gateway_socket *s)
@@ -41,36 +67,44 @@ static void send_kept(struct gateway_socket *s)
 	}
 	if (s->out.len == 0) {
 		buf_free(&s->out);
-		set_interest(s, s->interest & (uint8_t) ~UV_WRITABLE);
 		if (s->calls->drained && !s->broken)
 			s->calls->drained(s);
 	}
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+ssize_t socket_read(struct gateway_socket *s, void *to, size_t room)
 {
-	struct gateway_socket *s = poll->data;
-	worker_event(s->worker);
-	if (status < 0)
-		events = UV_READABLE; /* reading tells what is wrong */
-	if (events & UV_WRITABLE) {
-		if (s->out.len)
-			send_kept(s);
-		else if (s->calls->drained)
-			s->calls->drained(s);
-	}
-	if ((events & (UV_READABLE | UV_PRIORITIZED)) && !s->closing)
-		s->calls->readable(s);
+	ssize_t n = recv(s->fd, to, room, MSG_DONTWAIT);
+	s->full = (n > 0 && (size_t) n == room) || (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		s->events = 0;
+	return n;
+}
+
+void socket_event(struct gateway_socket *s, uint32_t events)
+{
+	s->events |= events & (EPOLLIN | END);
+	if ((events & EPOLLOUT) && s->out.len && !s->closing)
+		send_kept(s);
+	if (!(s->events & wanted(s)))
+		return;
+	s->events &= (uint32_t) ~EPOLLIN;
+	s->full = false;
+	s->calls->readable(s);
+	if (s->full)
+		s->events |= EPOLLIN;
+	if (s->events)
+		look_again(s);
 }
 
 bool socket_open(struct gateway_socket *s, struct worker *worker, int fd, const struct socket_calls *calls)
 {
+	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = s };
 	s->worker = worker;
 	s->calls = calls;
 	s->fd = fd;
-	if (uv_poll_init(&worker->loop, &s->poll, fd) != 0)
+	if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
 		return false;
-	s->poll.data = s;
 	worker->open_sockets++;
 	return true;
 }
@@ -85,13 +119,6 @@ static void unlink_wheel(struct gateway_socket *s)
 	s->wheel_link = NULL;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-	struct gateway_socket *s = handle->data;
-	s->worker->open_sockets--;
-	s->calls->closed(s);
-}
-
 void socket_close(struct gateway_socket *s)
 {
 	if (s->closing)
@@ -102,10 +129,13 @@ void socket_close(struct gateway_socket *s)
 	unlink_wheel(s);
 	/* It may stand in the worker's list of dirty sockets: that list is emptied before closed() can come. */
 	buf_free(&s->out);
-	uv_poll_stop(&s->poll);
-	uv_close((uv_handle_t *) &s->poll, on_closed);
+	/* Not by close() alone: a child that is about to exec may still hold the connection open. */
+	epoll_ctl(s->worker->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
 	close(s->fd);
 	s->fd = -1;
+	unlink_again(s);
+	s->next_closed = s->worker->closed; /* events of this batch may still name it */
+	s->worker->closed = s;
 }
 
 void socket_break(struct gateway_socket *s)
@@ -131,8 +161,6 @@ static void keep_rest(struct gateway_socket *s, size_t sent)
 	}
 	if (s->out.failed)
 		socket_break(s);
-	else
-		set_interest(s, s->interest | UV_WRITABLE);
 }
 
 void socket_flush(struct gateway_socket *s)
@@ -185,13 +213,12 @@ void socket_send(struct gateway_socket *s, const void *data, size_t len)
 
 void socket_watch(struct gateway_socket *s, bool readable)
 {
-	set_interest(s, readable ? s->interest | UV_READABLE : s->interest & (uint8_t) ~UV_READABLE);
+	watch(s, readable ? WATCH_ALL : WATCH_NOTHING);
 }
 
 void socket_watch_reset(struct gateway_socket *s)
 {
-	/* The kernel reports errors whatever is asked for, but libuv wants to be asked for something: urgent data. */
-	set_interest(s, (s->interest & UV_WRITABLE) | UV_PRIORITIZED);
+	watch(s, WATCH_RESET);
 }
 
 void socket_expire(struct gateway_socket *s, uint64_t ms)

@@ -425,7 +425,7 @@ static void on_readable(struct gateway_socket *s)
 	struct upstream *u = (struct upstream *) s;
 	size_t room;
 	char *to = worker_read_room(s->worker, &room);
-	ssize_t n = recv(s->fd, to, room, 0);
+	ssize_t n = socket_read(s, to, room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {

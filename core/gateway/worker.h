@@ -54,9 +54,8 @@ struct worker {
 	struct gateway *gateway;
 	unsigned index;
 	pthread_t thread;
-	uv_loop_t loop;
-	uv_prepare_t prepare;
-	uv_check_t check;
+	uv_loop_t loop;             /* timers, messages, listeners */
+	int epoll_fd;               /* connections, and the loop itself */
 	uv_timer_t tick;
 	uv_async_t commit_async;
 	struct mailbox mailbox;
@@ -66,6 +65,8 @@ struct worker {
 	size_t arena_used;
 	struct overflow *overflow;  /* blocks for a batch that needs more */
 	struct gateway_socket *dirty;
+	struct gateway_socket *again;  /* to be looked at before the next wait */
+	struct gateway_socket *closed; /* to be freed at the end of the batch */
 	struct gateway_socket *wheel[WHEEL_SLOTS];
 	uint64_t wheel_at;          /* slot number that comes next */
 	unsigned open_sockets;
@@ -118,9 +119,11 @@ struct gateway {
 
 /* worker.c */
 bool worker_open(struct worker *w);
+/* Until all is closed. */
+void worker_run(struct worker *w);
 void worker_shut(struct worker *w); /* closes the loop's own handles: it ends when all else is closed */
 void worker_free(struct worker *w);
-void worker_event(struct worker *w); /* at the start of each callback from the loop */
+void worker_event(struct worker *w); /* at the start of each callback from the loop: what time it is */
 void worker_dirty(struct worker *w, struct gateway_socket *s);
 void worker_wheel_put(struct worker *w, struct gateway_socket *s);
 /* Memory until the end of the batch, never NULL unless the machine is out of it. */
