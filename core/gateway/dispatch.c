@@ -13,9 +13,7 @@ static void send_to(struct request *r, struct route_replica *replica)
 	if (r->n_tried < ROUTE_EXCLUDE_MAX)
 		r->tried[r->n_tried++] = replica;
 	r->stage = REQUEST_SENT;
-	if (!r->sent_ns) {
-		r->sent_ns = uv_hrtime();
-	}
+	r->sent = true;
 	if (!upstream_send(r, false))
 		dispatch_failed(r, "upstream_unreachable", "The model's server cannot be reached.", true);
 }

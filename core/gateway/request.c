@@ -302,8 +302,10 @@ static void read_fields(const struct http_head *head, struct fields *out)
 			take_field(&out->content_type, h, STR("content-type"));
 			break;
 		case sizeof "authorization" - 1:
-			out->authorizations += str_eq_nocase(h->name, STR("authorization"));
-			take_field(&out->authorization, h, STR("authorization"));
+			if (!str_eq_nocase(h->name, STR("authorization")))
+				break;
+			if (!out->authorizations++)
+				out->authorization = h->value;
 			break;
 		case sizeof "content-encoding" - 1:
 			take_field(&out->content_encoding, h, STR("content-encoding"));

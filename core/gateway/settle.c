@@ -84,7 +84,7 @@ static void count(struct request *r, uint64_t duration_us, uint64_t ttft_us)
 	}
 	metrics_add(m->requests, 1);
 	metrics_observe(m->duration, duration_us);
-	if (!r->sent_ns)
+	if (!r->sent)
 		return;
 	metrics_add(m->input, (uint64_t) r->usage.input);
 	metrics_add(m->cached, (uint64_t) r->usage.cached);
@@ -115,20 +115,20 @@ void settle_request(struct request *r)
 	if (r->settled)
 		return;
 	r->settled = true;
-	uint64_t now = uv_hrtime();
+	uint64_t now = r->whole.ptr ? r->first_byte_ns : uv_hrtime(); /* all in one piece: a moment ago */
 	uint64_t duration_us = (now - r->started_ns) / 1000;
 	uint64_t ttft_us = r->first_byte_ns ? (r->first_byte_ns - r->started_ns) / 1000 : 0;
 	int64_t cost = 0;
 	if (r->streaming)
 		r->flags |= SL_USAGE_STREAM;
-	if (r->sent_ns) {
+	if (r->sent) {
 		complete_usage(r);
 		cost = cost_of(r);
 		record(r, duration_us, ttft_us, cost);
 	}
 	if (r->reserved) {
-		struct quota_use used = { .requests = r->sent_ns != 0 };
-		if (r->sent_ns) {
+		struct quota_use used = { .requests = r->sent };
+		if (r->sent) {
 			used.input_tokens = r->usage.input;
 			used.output_tokens = r->usage.output;
 			used.cost = cost;
@@ -215,7 +215,7 @@ void settle_and_finish(struct request *r, sl_str head, sl_str body)
 {
 	struct worker *w = r->worker;
 	settle_request(r);
-	if (r->sent_ns && !r->seq && r->client) {
+	if (r->sent && !r->seq && r->client) {
 		end_unrecorded(r);
 		return;
 	}

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/gateway/worker.h"
@@ -47,10 +48,27 @@ static void watch(struct gateway_socket *s, enum socket_watch what)
 		look_again(s);
 }
 
+/* recv and send without a wait, as plain system calls: those of libc are points of cancellation, which takes two locked
+ * instructions a call, and no thread is ever cancelled here. */
+static ssize_t receive(int fd, void *to, size_t room)
+{
+	return syscall(SYS_recvfrom, fd, to, room, MSG_DONTWAIT, NULL, NULL);
+}
+
+static ssize_t send_one(int fd, const void *data, size_t len)
+{
+	return syscall(SYS_sendto, fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
+}
+
+static ssize_t send_many(int fd, const struct msghdr *message)
+{
+	return syscall(SYS_sendmsg, fd, message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static void send_kept(struct gateway_socket *s)
 {
 	while (s->out.len) {
-		ssize_t n = send(s->fd, s->out.data, s->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send_one(s->fd, s->out.data, s->out.len);
 		if (n <= 0) {
 			if (n < 0 && errno == EINTR)
 				continue;
@@ -74,7 +92,7 @@ static void send_kept(struct gateway_socket *s)
 
 ssize_t socket_read(struct gateway_socket *s, void *to, size_t room)
 {
-	ssize_t n = recv(s->fd, to, room, MSG_DONTWAIT);
+	ssize_t n = receive(s->fd, to, room);
 	s->full = (n > 0 && (size_t) n == room) || (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
 		s->events = 0;
@@ -169,8 +187,7 @@ void socket_flush(struct gateway_socket *s)
 		struct msghdr message = { .msg_iov = s->spans, .msg_iovlen = s->n_spans };
 		ssize_t n;
 		do
-			n = s->n_spans == 1 ? send(s->fd, s->spans[0].iov_base, s->spans[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
-			                    : sendmsg(s->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+			n = s->n_spans == 1 ? send_one(s->fd, s->spans[0].iov_base, s->spans[0].iov_len) : send_many(s->fd, &message);
 		while (n < 0 && errno == EINTR);
 		if (n < 0 && errno != EAGAIN) {
 			socket_break(s);

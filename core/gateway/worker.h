@@ -205,6 +205,7 @@ struct request {
 	enum body_door door;
 	bool settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
 	bool done_seen, finished, auth_pending, free_later;
+	bool sent;                   /* to an engine, at least once */
 	bool fresh;                  /* a plain answer whose head lies in the worker's scratch */
 	uint16_t status;
 	uint32_t flags;              /* enum sl_usage_flag */
@@ -231,7 +232,7 @@ struct request {
 	struct route_waiter waiter;
 	struct mail wake_mail, auth_mail;
 	struct auth_result *auth_result; /* of an authentication that came later; NULL: out of memory */
-	uint64_t started_ns, sent_ns, first_byte_ns, wait_ns;
+	uint64_t started_ns, first_byte_ns, wait_ns;
 	uint64_t started_ms;         /* Unix time */
 	struct body_usage usage;
 	int64_t events;              /* with content, of a stream */

@@ -10,12 +10,15 @@
 #include <string.h>
 #include <sluice/auth.h>
 
+#include "plugins/auth/keys/sha256.h"
+
 enum { BODY = 34, CHECK = 6, PREFIX_MAX = 16, KEY_MAX = PREFIX_MAX + BODY + CHECK, DIGEST = 32 };
 
 struct keys {
 	const sl_host *host;
 	EVP_MD *sha256; /* fetched once: a look-up by name costs more than the hash */
 	uint32_t crc_table[256];
+	int fast; /* the processor hashes */
 	char prefix[PREFIX_MAX + 1];
 	size_t prefix_len;
 };
@@ -60,13 +63,10 @@ static uint32_t crc32_of(const uint32_t table[256], const char *text, size_t len
 /* Value of a character of base62 (0-9A-Za-z), -1: none. */
 static int base62_value(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A' + 10;
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 36;
-	return -1;
+	unsigned digit = (unsigned) (c - '0'), letter = (unsigned) ((c | 0x20) - 'a');
+	if (digit < 10)
+		return (int) digit;
+	return letter < 26 ? (int) letter + (c & 0x20 ? 36 : 10) : -1;
 }
 
 /* prefix, 34 characters of base62, and the CRC-32 of all that in 6 more, most significant first. */
@@ -112,6 +112,10 @@ static EVP_MD_CTX *own_context(void)
 static int hash(const struct keys *k, sl_str key, uint8_t digest[DIGEST])
 {
 	unsigned len = 0;
+	if (k->fast && key.len <= SHA256_SHORT_MAX) {
+		sha256_short(key.ptr, key.len, digest);
+		return 1;
+	}
 	EVP_MD_CTX *context = own_context();
 	return context && EVP_DigestInit_ex(context, k->sha256, NULL) && EVP_DigestUpdate(context, key.ptr, key.len) &&
 	       EVP_DigestFinal_ex(context, digest, &len) && len == DIGEST;
@@ -215,6 +219,7 @@ static int keys_open(const sl_host *host, const sl_conf *conf, void **self, sl_e
 	memcpy(k->prefix, prefix.ptr, prefix.len);
 	k->prefix_len = prefix.len;
 	crc_table_fill(k->crc_table);
+	k->fast = sha256_fast();
 	pthread_once(&once, make_context_key);
 	k->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	if (!k->sha256 || !has_context_key) {
