@@ -206,6 +206,7 @@ void generation_unref(struct generation *g)
 		return;
 	policy_close(g->policy);
 	conf_unref(g->conf);
+	body_strip_free(g->strip);
 	free(g->route);
 	free(g);
 }

@@ -37,6 +37,7 @@ struct generation {
 	int refs;
 	struct conf *conf;
 	struct policy *policy;
+	struct body_strip *strip;   /* what any of the snapshot's engines strips */
 	struct route_model **route; /* of each of conf->models, NULL: not looked up yet */
 };
 

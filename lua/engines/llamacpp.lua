@@ -14,7 +14,8 @@ return {
   usage_option = true,
   usage_running = false,
   full = { 503 },
-  strip = { "id_slot", "cache_prompt", "lora", "grammar" },
+  -- Power over the server, or over other tenants' requests: not for clients.
+  strip = { "id_slot", "cache_prompt", "lora", "grammar", "n_predict", "n_cmpl", "ignore_eos" },
   keepalive = "4s",
   close_after_stream = true, -- whatever its Keep-Alive header says
 

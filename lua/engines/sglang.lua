@@ -11,7 +11,11 @@ return {
   usage_option = true,
   usage_running = true,
   full = { 503, 429 },
-  strip = { "priority", "lora_path", "rid", "session_params", "custom_logit_processor", "chat_template" },
+  -- Power over the server, or over other tenants' requests: not for clients.
+  strip = {
+    "priority", "lora_path", "rid", "session_params", "custom_logit_processor", "chat_template", "ignore_eos",
+    "bootstrap_host", "bootstrap_port", "bootstrap_room", "data_parallel_rank", "cache_salt", "request_id",
+  },
   keepalive = "4s", -- the server closes idle connections after 5 s
 
   command = function(model, replica, listen)

@@ -17,7 +17,7 @@ enum { BODY = 34, CHECK = 6, PREFIX_MAX = 16, KEY_MAX = PREFIX_MAX + BODY + CHEC
 struct keys {
 	const sl_host *host;
 	EVP_MD *sha256; /* fetched once: a look-up by name costs more than the hash */
-	uint32_t crc_table[256];
+	uint32_t crc_table[4][256];
 	int fast; /* the processor hashes */
 	char prefix[PREFIX_MAX + 1];
 	size_t prefix_len;
@@ -42,21 +42,28 @@ static int incorrect(sl_error *error)
 }
 
 /* CRC-32 of IEEE 802.3, low bit first. */
-static void crc_table_fill(uint32_t table[256])
+static void crc_table_fill(uint32_t table[4][256])
 {
 	for (uint32_t i = 0; i < 256; i++) {
 		uint32_t r = i;
 		for (int bit = 0; bit < 8; bit++)
 			r = r & 1 ? r >> 1 ^ 0xedb88320u : r >> 1;
-		table[i] = r;
+		table[0][i] = r;
 	}
+	for (int k = 1; k < 4; k++) /* of a byte that k others follow */
+		for (uint32_t i = 0; i < 256; i++)
+			table[k][i] = table[k - 1][i] >> 8 ^ table[0][table[k - 1][i] & 0xff];
 }
 
-static uint32_t crc32_of(const uint32_t table[256], const char *text, size_t len)
+static uint32_t crc32_of(const uint32_t table[4][256], const char *text, size_t len)
 {
+	const unsigned char *p = (const unsigned char *) text;
 	uint32_t r = UINT32_MAX;
-	for (size_t i = 0; i < len; i++)
-		r = table[(r ^ (unsigned char) text[i]) & 0xff] ^ r >> 8;
+	for (; len >= 4; len -= 4, p += 4)
+		r = table[3][(r ^ p[0]) & 0xff] ^ table[2][(r >> 8 ^ p[1]) & 0xff] ^ table[1][(r >> 16 ^ p[2]) & 0xff] ^
+		    table[0][(r >> 24 ^ p[3]) & 0xff];
+	for (; len; len--, p++)
+		r = table[0][(r ^ *p) & 0xff] ^ r >> 8;
 	return ~r;
 }
 
