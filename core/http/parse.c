@@ -479,15 +479,6 @@ sl_str http_header(const struct http_head *head, const char *name)
 	return (sl_str){ NULL, 0 };
 }
 
-unsigned http_header_count(const struct http_head *head, const char *name)
-{
-	sl_str wanted = str_of(name);
-	unsigned n = 0;
-	for (unsigned i = 0; i < head->n_headers; i++)
-		n += is_named(&head->headers[i], wanted);
-	return n;
-}
-
 static bool list_has(sl_str value, sl_str token)
 {
 	sl_str rest = value, element;
@@ -495,11 +486,6 @@ static bool list_has(sl_str value, sl_str token)
 		if (str_eq_nocase(element, token))
 			return true;
 	return false;
-}
-
-bool http_list_has(sl_str value, const char *token)
-{
-	return list_has(value, str_of(token));
 }
 
 bool http_is_hop_header(const struct http_head *head, sl_str name)
