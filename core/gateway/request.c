@@ -58,7 +58,8 @@ static struct request *request_new(struct client *c)
 	} else if (!(r = malloc(sizeof *r))) {
 		return NULL;
 	}
-	memset(r, 0, sizeof *r);
+	memset(r, 0, offsetof(struct request, reservation));
+	r->reservation.n = 0;
 	r->text = text;
 	r->worker = w;
 	r->client = c;

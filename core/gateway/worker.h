@@ -224,11 +224,8 @@ struct request {
 	char model_name[SL_NAME_MAX];
 	struct buf text;             /* body, as it came */
 	size_t text_len;
-	struct body body;
 	int64_t max_output;          /* bound that is sent to the engine, 0: none */
 	int priority;
-	struct quota_reservation reservation;
-	struct quota_limit shown[2]; /* limits for the rate-limit headers: requests, tokens */
 	bool has_shown[2];
 	struct route_waiter waiter;
 	struct mail wake_mail, auth_mail;
@@ -244,6 +241,11 @@ struct request {
 	uint64_t seq;
 	char replica_name[SL_NAME_MAX];
 	const char *error_code;      /* for the log */
+
+	/* Large, and not cleared for a new request: each is filled before it is looked at. */
+	struct quota_reservation reservation; /* n is 0 until then */
+	struct quota_limit shown[2]; /* limits for the rate-limit headers: requests, tokens; see has_shown */
+	struct body body;
 };
 
 /* A head was read: begins a request or answers at once. False: the connection ends. */
