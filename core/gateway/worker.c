@@ -109,7 +109,6 @@ static void look_again(struct worker *w)
 void worker_run(struct worker *w)
 {
 	struct epoll_event events[EVENTS_MAX];
-	int wait_ms = 0;
 	bool loop_ready = true;
 	for (;;) {
 		if (loop_ready || uv_backend_timeout(&w->loop) == 0)
@@ -117,7 +116,7 @@ void worker_run(struct worker *w)
 		end_batch(w);
 		if (!uv_loop_alive(&w->loop) && !w->open_sockets)
 			break;
-		wait_ms = w->again ? 0 : uv_backend_timeout(&w->loop);
+		int wait_ms = w->again ? 0 : uv_backend_timeout(&w->loop);
 		int n = epoll_wait(w->epoll_fd, events, EVENTS_MAX, wait_ms);
 		uv_update_time(&w->loop);
 		worker_event(w);
