@@ -199,7 +199,8 @@ void socket_flush(struct gateway_socket *s)
 	s->span_bytes = 0;
 }
 
-void socket_send(struct gateway_socket *s, const void *data, size_t len)
+/* At the end of the batch, in more than `most` bytes not later than now. */
+static void add_span(struct gateway_socket *s, const void *data, size_t len, size_t most)
 {
 	if (len == 0 || s->broken || s->closing)
 		return;
@@ -215,17 +216,31 @@ void socket_send(struct gateway_socket *s, const void *data, size_t len)
 		if (s->n_spans == SOCKET_SPANS) {
 			socket_flush(s);
 			if (s->out.len || s->broken) {
-				socket_send(s, data, len);
+				add_span(s, data, len, most);
 				return;
 			}
 		}
 		s->spans[s->n_spans++] = (struct iovec){ (void *) data, len };
 	}
 	s->span_bytes += (uint32_t) len;
-	if (s->span_bytes > SOCKET_BATCH_MAX)
+	if (s->span_bytes > most)
 		socket_flush(s);
 	else if (!s->dirty)
 		worker_dirty(s->worker, s);
+}
+
+void socket_send(struct gateway_socket *s, const void *data, size_t len)
+{
+	add_span(s, data, len, SOCKET_BATCH_MAX);
+}
+
+void socket_send_late(struct gateway_socket *s, const void *data, size_t len)
+{
+	struct worker *w = s->worker;
+	bool room = len <= WORKER_LATE_MAX - w->late_bytes;
+	if (room)
+		w->late_bytes += len;
+	add_span(s, data, len, room ? WORKER_LATE_MAX + SOCKET_BATCH_MAX : SOCKET_BATCH_MAX);
 }
 
 void socket_watch(struct gateway_socket *s, bool readable)

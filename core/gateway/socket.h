@@ -52,6 +52,8 @@ void socket_close(struct gateway_socket *s);
 /* The bytes must stay where they are until the end of the batch (the worker's arena, static text), or until
  * socket_flush. */
 void socket_send(struct gateway_socket *s, const void *data, size_t len);
+/* The same for what is large: its receiver is woken once for all of a batch, not for each. Within WORKER_LATE_MAX. */
+void socket_send_late(struct gateway_socket *s, const void *data, size_t len);
 void socket_flush(struct gateway_socket *s);
 /* Something that belongs to the stream cannot be sent: nothing after it must, or the peer would see a gap as whole. */
 void socket_break(struct gateway_socket *s);

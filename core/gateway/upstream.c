@@ -150,8 +150,8 @@ static void send_body(struct upstream *u, const struct request *r, const struct 
 {
 	struct worker *w = u->socket.worker;
 	const char *text = r->text.data;
-	/* A small body is put together in the arena and goes out at the end of the batch, in one piece with the head.
-	 * A large one goes out now, from where it lies. */
+	/* A small body is put together in the arena. A large one goes out from where it lies, which is there until the
+	 * connection is closed or has been read from. */
 	bool copy = r->text_len <= SOCKET_BATCH_MAX / 2;
 	size_t at = 0;
 	for (unsigned i = 0; i <= n; i++) {
@@ -160,7 +160,10 @@ static void send_body(struct upstream *u, const struct request *r, const struct 
 			char *to = copy ? worker_alloc(w, until - at) : NULL;
 			if (to)
 				memcpy(to, text + at, until - at);
-			socket_send(&u->socket, to ? to : text + at, until - at);
+			if (to)
+				socket_send(&u->socket, to, until - at);
+			else
+				socket_send_late(&u->socket, text + at, until - at);
 		}
 		if (i == n)
 			break;
@@ -174,8 +177,6 @@ static void send_body(struct upstream *u, const struct request *r, const struct 
 		}
 		at = edits[i].end;
 	}
-	if (!copy)
-		socket_flush(&u->socket);
 }
 
 bool upstream_send(struct request *r, bool fresh)
@@ -424,6 +425,8 @@ static void on_readable(struct gateway_socket *s)
 {
 	struct upstream *u = (struct upstream *) s;
 	size_t room;
+	if (s->n_spans) /* an answer before the request is out: its end may free what is to be sent */
+		socket_flush(s);
 	char *to = worker_read_room(s->worker, &room);
 	ssize_t n = socket_read(s, to, room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))

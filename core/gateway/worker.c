@@ -38,6 +38,7 @@ void worker_flush(struct worker *w)
 		socket_flush(s);
 	}
 	w->arena_used = 0;
+	w->late_bytes = 0;
 	while (w->overflow) {
 		struct overflow *block = w->overflow;
 		w->overflow = block->next;

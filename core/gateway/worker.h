@@ -18,6 +18,7 @@
 enum {
 	WORKER_ARENA = 1280 * 1024,
 	WORKER_READ = 64 * 1024,      /* room that a read finds at least */
+	WORKER_LATE_MAX = 768 * 1024, /* large bodies sent at the end of a batch: what a second-level cache holds */
 	WORKER_SLACK = 64,            /* readable bytes behind what was read: the body scan reads in vectors */
 	WHEEL_SLOTS = 1024,
 	WHEEL_MS = 128,
@@ -63,7 +64,7 @@ struct worker {
 	uint64_t now_ms;            /* monotonic, of this batch */
 
 	char *arena;                /* what was read in this batch, and what is being sent of it */
-	size_t arena_used;
+	size_t arena_used, late_bytes;
 	struct overflow *overflow;  /* blocks for a batch that needs more */
 	struct gateway_socket *dirty;
 	struct gateway_socket *again;  /* to be looked at before the next wait */
