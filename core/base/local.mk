@@ -14,4 +14,5 @@ core_base_libbase_a_SOURCES = \
 	core/base/money.c core/base/money.h \
 	core/base/notify.c core/base/notify.h \
 	core/base/path.c core/base/path.h \
-	core/base/str.c core/base/str.h
+	core/base/str.c core/base/str.h \
+	core/base/text.h

@@ -12,7 +12,7 @@
 #include "core/base/str.h"
 
 enum kind { COUNTER, GAUGE, HISTOGRAM };
-enum { BUCKETS_MAX = 24, LINE = 64 };
+enum { BUCKETS_MAX = 24, LINE = 64, SHARED_SLOT = METRICS_SLOTS - 1 };
 
 /* What one thread adds to one series. Padded: two threads never write one cache line. */
 struct slot {
@@ -48,12 +48,23 @@ static struct slot *slot_at(const struct metric *m, size_t i)
 	return (struct slot *) (void *) (m->slots + i * m->slot_size);
 }
 
-static struct slot *own_slot(const struct metric *m)
+/* The first threads have a slot each, so they add without a locked instruction; all others share the last one. */
+static unsigned own_slot(void)
 {
 	static __thread unsigned mine; /* 1 + index */
-	if (mine == 0)
-		mine = 1 + atomic_fetch_add(&next_slot, 1) % METRICS_SLOTS;
-	return slot_at(m, mine - 1);
+	if (mine == 0) {
+		unsigned n = atomic_fetch_add(&next_slot, 1);
+		mine = 1 + (n < SHARED_SLOT ? n : SHARED_SLOT);
+	}
+	return mine - 1;
+}
+
+static void add(_Atomic uint64_t *to, uint64_t n, bool shared)
+{
+	if (shared)
+		atomic_fetch_add_explicit(to, n, memory_order_relaxed);
+	else
+		atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
 static struct family *find_family(enum kind kind, const char *name, const char *help, const char *labels,
@@ -175,8 +186,9 @@ struct metric *metrics_histogram(const char *name, const char *help, const uint6
 
 void metrics_add(struct metric *m, uint64_t n)
 {
+	unsigned mine = own_slot();
 	if (m)
-		atomic_fetch_add_explicit(&own_slot(m)->value, n, memory_order_relaxed);
+		add(&slot_at(m, mine)->value, n, mine == SHARED_SLOT);
 }
 
 /* A gauge lives in the first slot alone. */
@@ -194,9 +206,10 @@ void metrics_observe(struct metric *m, uint64_t value)
 	size_t i = 0;
 	while (i < f->n_bounds && value > f->bounds[i])
 		i++;
-	struct slot *slot = own_slot(m);
-	atomic_fetch_add_explicit(&slot->value, value, memory_order_relaxed);
-	atomic_fetch_add_explicit(&slot->buckets[i], 1, memory_order_relaxed);
+	unsigned mine = own_slot();
+	struct slot *slot = slot_at(m, mine);
+	add(&slot->value, value, mine == SHARED_SLOT);
+	add(&slot->buckets[i], 1, mine == SHARED_SLOT);
 }
 
 uint64_t metrics_value(const struct metric *m)

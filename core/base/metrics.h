@@ -2,7 +2,8 @@
 /* metrics.h - counters, gauges and histograms with bounded labels, and their Prometheus text.
  *
  * A family has a name, a help line and label names; a series is one set of label values. Finding a series takes
- * a lock and is done once; adding to it is one relaxed atomic on a slot of the calling thread's own. */
+ * a lock and is done once; adding to it is a load and a store in a slot of the calling thread's own. The first
+ * METRICS_SLOTS - 1 threads have one each, later ones share the last. */
 #ifndef CORE_BASE_METRICS_H
 #define CORE_BASE_METRICS_H
 

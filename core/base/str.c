@@ -9,13 +9,31 @@ static char lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char) (c + 32) : c;
 }
 
+/* Up to eight bytes as one number, with capital letters made small. In each byte's low seven bits: adding what lies
+ * between a letter and 128 sets the high bit from that letter on. */
+static uint64_t lower_8(const char *p, size_t n)
+{
+	const uint64_t ones = 0x0101010101010101ull, high = 0x80 * ones;
+	uint64_t x = 0;
+	if (n == 8)
+		memcpy(&x, p, 8);
+	else
+		memcpy(&x, p, n);
+	uint64_t low = x & ~high;
+	uint64_t from_a = low + (0x80 - 'A') * ones, behind_z = low + (0x7f - 'Z') * ones;
+	uint64_t capital = (from_a ^ behind_z) & high & ~x;
+	return x | capital >> 2;
+}
+
 bool str_eq_nocase(sl_str a, sl_str b)
 {
 	if (a.len != b.len)
 		return false;
-	for (size_t i = 0; i < a.len; i++)
-		if (lower(a.ptr[i]) != lower(b.ptr[i]))
+	for (size_t i = 0; i < a.len; i += 8) {
+		size_t n = a.len - i < 8 ? a.len - i : 8;
+		if (lower_8(a.ptr + i, n) != lower_8(b.ptr + i, n))
 			return false;
+	}
 	return true;
 }
 

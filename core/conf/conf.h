@@ -141,6 +141,8 @@ struct conf_requirement {
 	const char *field, *what; /* "weights", "a GGUF file" */
 };
 
+enum { CONF_STRIP_MAX = 64, CONF_STRIP_NAME_MAX = 31 }; /* names, and bytes of one */
+
 /* What one engine file (lua/engines/NAME.lua) says about its kind of server; the parts that need no call. */
 struct conf_engine {
 	const char *name;
@@ -151,7 +153,7 @@ struct conf_engine {
 	bool usage_option;         /* understands stream_options.include_usage */
 	bool usage_running;        /* understands stream_options.continuous_usage_stats */
 	int full_status[4];        /* statuses that mean "full here, try another", 0-terminated */
-	const char **strip;        /* body fields that must not reach it, NULL-terminated */
+	const char **strip;        /* body members that must not reach it, NULL-terminated */
 	int64_t keepalive_ms;      /* idle connections are reused for so long */
 	bool close_after_stream;   /* it closes the connection behind each stream, whatever it announces */
 	struct conf_step step;

@@ -8,7 +8,7 @@
 
 #include "core/conf/internal.h"
 
-enum { STRIP_MAX = 64, ARGUMENTS_MAX = 512 };
+enum { ARGUMENTS_MAX = 512 };
 
 struct engine_reader {
 	struct loader *l;
@@ -62,14 +62,15 @@ static void take_strip(struct engine_reader *r, lua_State *L)
 	r->engine->strip = nothing;
 	if (lua_getfield(L, -1, "strip") == LUA_TTABLE) {
 		size_t n = lua_rawlen(L, -1);
-		const char **strip = n <= STRIP_MAX ? arena_alloc(&r->l->conf->arena, (n + 1) * sizeof *strip) : NULL;
+		const char **strip = n <= CONF_STRIP_MAX ? arena_alloc(&r->l->conf->arena, (n + 1) * sizeof *strip) : NULL;
 		if (!strip)
 			r->wrong = "strip";
 		for (size_t i = 0; strip && i < n; i++) {
 			lua_rawgeti(L, -1, (lua_Integer) i + 1);
-			if (lua_type(L, -1) != LUA_TSTRING)
+			const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+			if (!name[0] || strlen(name) > CONF_STRIP_NAME_MAX)
 				r->wrong = "strip";
-			strip[i] = loader_strdup(r->l, str_of(lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?"));
+			strip[i] = loader_strdup(r->l, str_of(name));
 			lua_pop(L, 1);
 		}
 		if (strip)

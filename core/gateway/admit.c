@@ -154,7 +154,7 @@ void admit_request(struct request *r)
 		return;
 	}
 	r->engine = conf_engine(conf, str_of(r->model->engine));
-	r->route_model = route_model(r->worker->gateway->options.route, str_of(r->model->name), true);
+	r->route_model = worker_route(r->worker, r->generation, r->model);
 	r->priority = a->priority;
 	r->max_output = output_bound(r, a->max_output);
 	pick_shown(r, a);

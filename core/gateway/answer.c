@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/str.h"
+#include "core/base/text.h"
 #include "core/gateway/worker.h"
 
 const char *answer_reason(int status)
@@ -37,24 +38,16 @@ const char *answer_reason(int status)
 }
 
 /* As OpenAI writes them: 6m0s, 1h2m3s, 12ms. */
-static void put_go_duration(struct buf *out, uint64_t ms)
+static char *put_go_duration(char *at, uint64_t ms)
 {
 	uint64_t s = ms / 1000;
-	if (ms < 1000) {
-		buf_put_u64(out, ms);
-		buf_puts(out, "ms");
-		return;
-	}
-	if (s >= 3600) {
-		buf_put_u64(out, s / 3600);
-		buf_put(out, "h", 1);
-	}
-	if (s >= 60) {
-		buf_put_u64(out, s % 3600 / 60);
-		buf_put(out, "m", 1);
-	}
-	buf_put_u64(out, s % 60);
-	buf_put(out, "s", 1);
+	if (ms < 1000)
+		return text_puts(text_put_u64(at, ms), "ms");
+	if (s >= 3600)
+		at = text_puts(text_put_u64(at, s / 3600), "h");
+	if (s >= 60)
+		at = text_puts(text_put_u64(at, s % 3600 / 60), "m");
+	return text_puts(text_put_u64(at, s % 60), "s");
 }
 
 /* This runs for each request: no printf. */
@@ -64,24 +57,25 @@ void answer_headers(struct request *r, struct buf *out)
 		{ "x-ratelimit-limit-requests: ", "\r\nx-ratelimit-remaining-requests: ", "\r\nx-ratelimit-reset-requests: " },
 		{ "x-ratelimit-limit-tokens: ", "\r\nx-ratelimit-remaining-tokens: ", "\r\nx-ratelimit-reset-tokens: " },
 	};
-	buf_puts(out, "x-request-id: ");
-	buf_puts(out, r->id);
-	buf_put(out, "\r\n", 2);
+	static const enum quota_metric metrics[2] = { QUOTA_REQUESTS, QUOTA_TOKENS };
+	enum { ROOM = 16 + SL_REQUEST_ID_MAX + 2 * (96 + 6 * TEXT_NUMBER_MAX + 8) };
+	if (!buf_reserve(out, ROOM))
+		return;
+	char *at = text_puts(text_puts(text_puts(out->data + out->len, "x-request-id: "), r->id), "\r\n");
 	for (int i = 0; i < 2; i++) {
 		if (!r->has_shown[i])
 			continue;
+		struct quota *quota = r->worker->gateway->options.quota;
 		struct quota_state state;
 		struct quota_now now = { .mono_ms = r->worker->now_ms, .wall_ms = r->started_ms };
-		quota_read(r->worker->gateway->options.quota, now, &r->shown[i], &state);
+		if (!quota_read_reserved(quota, now, &r->reservation, metrics[i], &state))
+			quota_read(quota, now, &r->shown[i], &state);
 		int64_t left = r->shown[i].amount - state.used - state.reserved;
-		buf_puts(out, names[i][0]);
-		buf_put_i64(out, r->shown[i].amount);
-		buf_puts(out, names[i][1]);
-		buf_put_i64(out, left > 0 ? left : 0);
-		buf_puts(out, names[i][2]);
-		put_go_duration(out, state.resets_in_ms);
-		buf_put(out, "\r\n", 2);
+		at = text_put_i64(text_puts(at, names[i][0]), r->shown[i].amount);
+		at = text_put_i64(text_puts(at, names[i][1]), left > 0 ? left : 0);
+		at = text_puts(put_go_duration(text_puts(at, names[i][2]), state.resets_in_ms), "\r\n");
 	}
+	out->len = (size_t) (at - out->data);
 }
 
 static void send_answer(struct client *c, struct request *r, int status, const char *extra_headers, sl_str body)

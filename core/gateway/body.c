@@ -9,12 +9,12 @@
 #include "core/base/str.h"
 #include "core/gateway/body_text.h"
 
-enum { NAME_MAX = 24, PROMPTS_MAX = 2048, N_MAX = 128, BEST_OF_MAX = 20 };
+enum { NAME_MAX = BODY_NAME_MAX + 1, PROMPTS_MAX = 2048, N_MAX = 128, BEST_OF_MAX = 20 };
 
-/* Members of the top level that are read. Those before ENGINE_ONLY may occur once. */
+/* Members of the top level that are read. Each may occur once. */
 enum field {
 	OTHER, MODEL, STREAM, STREAM_OPTIONS, MAX_TOKENS, MAX_COMPLETION_TOKENS, N, BEST_OF, USER, MESSAGES, PROMPT, INPUT,
-	TOOLS, ENGINE_ONLY,
+	TOOLS,
 };
 static const char *const field_names[] = {
 	[MODEL] = "model", [STREAM] = "stream", [STREAM_OPTIONS] = "stream_options", [MAX_TOKENS] = "max_tokens",
@@ -26,24 +26,15 @@ static const char *const field_names[] = {
 static const struct name {
 	const char *text;
 	enum field field;
-} names[NAME_MAX][6] = {
+} names[][3] = {
 	[1] = { { "n", N } },
-	[3] = { { "rid", ENGINE_ONLY } },
-	[4] = { { "user", USER }, { "lora", ENGINE_ONLY } },
+	[4] = { { "user", USER } },
 	[5] = { { "model", MODEL }, { "input", INPUT }, { "tools", TOOLS } },
-	[6] = { { "stream", STREAM }, { "prompt", PROMPT }, { "n_cmpl", ENGINE_ONLY } },
-	[7] = { { "best_of", BEST_OF }, { "id_slot", ENGINE_ONLY } },
-	[8] = { { "messages", MESSAGES }, { "priority", ENGINE_ONLY } },
-	[9] = { { "lora_path", ENGINE_ONLY }, { "n_predict", ENGINE_ONLY } },
-	[10] = { { "max_tokens", MAX_TOKENS }, { "cache_salt", ENGINE_ONLY }, { "request_id", ENGINE_ONLY },
-	         { "ignore_eos", ENGINE_ONLY }, { "vllm_xargs", ENGINE_ONLY } },
-	[13] = { { "prompt_embeds", ENGINE_ONLY }, { "chat_template", ENGINE_ONLY } },
-	[14] = { { "stream_options", STREAM_OPTIONS }, { "bootstrap_host", ENGINE_ONLY }, { "bootstrap_port", ENGINE_ONLY },
-	         { "bootstrap_room", ENGINE_ONLY } },
-	[15] = { { "use_beam_search", ENGINE_ONLY }, { "media_io_kwargs", ENGINE_ONLY } },
-	[18] = { { "kv_transfer_params", ENGINE_ONLY }, { "ec_transfer_params", ENGINE_ONLY },
-	         { "data_parallel_rank", ENGINE_ONLY } },
-	[19] = { { "mm_processor_kwargs", ENGINE_ONLY } },
+	[6] = { { "stream", STREAM }, { "prompt", PROMPT } },
+	[7] = { { "best_of", BEST_OF } },
+	[8] = { { "messages", MESSAGES } },
+	[10] = { { "max_tokens", MAX_TOKENS } },
+	[14] = { { "stream_options", STREAM_OPTIONS } },
 	[21] = { { "max_completion_tokens", MAX_COMPLETION_TOKENS } },
 };
 
@@ -54,6 +45,7 @@ struct scan {
 	const char *start, *at, *end;
 	struct body *out;
 	struct body_reject *why;
+	const struct body_strip *strip;
 	enum body_door door;
 	enum field prompt_field; /* the door's own */
 	bool in_prompt;          /* media parts count here */
@@ -381,7 +373,7 @@ static struct body_member member_at(const struct scan *s, const struct key *key,
 	return (struct body_member){ { offset(s, key->start), offset(s, key->end) }, { offset(s, start), offset(s, s->at) } };
 }
 
-static bool engine_only(struct scan *s, const struct key *key)
+static bool engine_only(struct scan *s, const struct key *key, const char *name)
 {
 	const char *start = s->at;
 	if (!value(s, 1))
@@ -389,13 +381,14 @@ static bool engine_only(struct scan *s, const struct key *key)
 	if (s->out->n_engine_only == BODY_STRIP_MAX)
 		return refuse(s, "invalid_value", NULL, "The body has more than %d members that only engines know.",
 		              BODY_STRIP_MAX);
+	s->out->engine_only_name[s->out->n_engine_only] = name;
 	s->out->engine_only[s->out->n_engine_only++] = member_at(s, key, start);
 	return true;
 }
 
 static enum field field_of(sl_str name)
 {
-	if (!name.ptr || name.len >= NAME_MAX)
+	if (!name.ptr || name.len >= sizeof names / sizeof names[0])
 		return OTHER;
 	for (const struct name *n = names[name.len]; n->text; n++)
 		if (memcmp(n->text, name.ptr, name.len) == 0)
@@ -407,10 +400,12 @@ static bool member_of_top(struct scan *s, const struct key *key)
 {
 	struct body *out = s->out;
 	enum field field = field_of(key->text);
-	if (field == OTHER)
-		return value(s, 1);
-	if (field == ENGINE_ONLY || (field == MESSAGES && s->door == BODY_EMBEDDINGS))
-		return engine_only(s, key);
+	if (field == OTHER) {
+		const char *name = body_strip_find(s->strip, key->text);
+		return name ? engine_only(s, key, name) : value(s, 1);
+	}
+	if (field == MESSAGES && s->door == BODY_EMBEDDINGS)
+		return engine_only(s, key, NULL);
 	if (s->seen & 1u << field) {
 		s->at = key->start;
 		return refuse(s, "duplicate_field", field_names[field], "%s occurs twice.", field_names[field]);
@@ -559,13 +554,14 @@ static bool required(struct scan *s, enum field field)
 	return refuse(s, "missing_field", field_names[field], "%s is missing.", field_names[field]);
 }
 
-bool body_scan(const char *data, size_t len, enum body_door door, struct body *out, struct body_reject *why)
+bool body_scan(const char *data, size_t len, enum body_door door, const struct body_strip *strip, struct body *out,
+               struct body_reject *why)
 {
 	static const enum field prompt_fields[] = {
 		[BODY_CHAT] = MESSAGES, [BODY_COMPLETIONS] = PROMPT, [BODY_EMBEDDINGS] = INPUT,
 	};
-	struct scan s = { .start = data, .at = data, .end = data + len, .out = out, .why = why, .door = door,
-		          .prompt_field = prompt_fields[door] };
+	struct scan s = { .start = data, .at = data, .end = data + len, .out = out, .why = why, .strip = strip,
+		          .door = door, .prompt_field = prompt_fields[door] };
 	memset(out, 0, sizeof *out);
 	out->max_output = -1;
 	out->n = 1;

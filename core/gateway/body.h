@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <sluice/types.h>
 
+#include "core/gateway/body_strip.h"
+
 enum { BODY_DEPTH_MAX = 64, BODY_STRIP_MAX = 16 };
 
 enum body_door { BODY_CHAT = 1, BODY_COMPLETIONS = 2, BODY_EMBEDDINGS = 3 };
@@ -48,10 +50,10 @@ struct body {
 	struct body_span user;         /* value, with quotes */
 	struct body_span open;         /* the document's '{', so that a member can be put in behind it */
 	bool empty;                    /* no member at all: what is put in gets no comma behind it */
-	/* Members that only engines know and tenants may not set (priority, cache_salt, kv_transfer_params,
-	 * ec_transfer_params, vllm_xargs, id_slot, lora_path, request_id, ignore_eos, use_beam_search ...), in the
-	 * order in which they stand. More than BODY_STRIP_MAX is refused. */
+	/* Members that some engine knows and clients may not set, in the order in which they stand, with the names by which
+	 * they were found; NULL: no engine is to see it. More than BODY_STRIP_MAX is refused. */
 	struct body_member engine_only[BODY_STRIP_MAX];
+	const char *engine_only_name[BODY_STRIP_MAX];
 	unsigned n_engine_only;
 };
 
@@ -63,8 +65,10 @@ struct body_reject {
 	char message[160];
 };
 
-/* data[len .. len+63] must be readable (content does not matter): the scan reads in vectors. len < 2^31. */
-bool body_scan(const char *data, size_t len, enum body_door door, struct body *out, struct body_reject *why);
+/* data[len .. len+63] must be readable (content does not matter): the scan reads in vectors. len < 2^31. strip: names
+ * of the members that are to be found as engine_only, NULL: none. */
+bool body_scan(const char *data, size_t len, enum body_door door, const struct body_strip *strip, struct body *out,
+               struct body_reject *why);
 
 /* Use as an engine reports it in an answer or an event. All counts -1 when
  * absent. */

@@ -253,7 +253,7 @@ static void on_readable(struct gateway_socket *s)
 		to = c->request->text.data + c->request->text.len;
 		room = c->body_left;
 	}
-	ssize_t n = recv(s->fd, to, room, 0);
+	ssize_t n = socket_read(s, to, room);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			client_close(c);
@@ -339,7 +339,7 @@ bool client_accept(struct worker *w, int fd, const char *peer)
 		c->next->link = &c->next;
 	c->link = &w->clients;
 	w->clients = c;
-	atomic_fetch_add_explicit(&w->n_clients, 1, memory_order_relaxed);
+	worker_count(&w->n_clients, 1);
 	socket_watch(&c->socket, true);
 	socket_expire(&c->socket, (uint64_t) conf_of(c)->header_ms);
 	return true;
@@ -353,7 +353,7 @@ void client_close(struct client *c)
 	*c->link = c->next;
 	if (c->next)
 		c->next->link = c->link;
-	atomic_fetch_sub_explicit(&w->n_clients, 1, memory_order_relaxed);
+	worker_count(&w->n_clients, -1);
 	atomic_fetch_sub(&w->gateway->connections, 1);
 	buf_free(&c->in);
 	struct request *r = c->request;

@@ -13,9 +13,7 @@ static void send_to(struct request *r, struct route_replica *replica)
 	if (r->n_tried < ROUTE_EXCLUDE_MAX)
 		r->tried[r->n_tried++] = replica;
 	r->stage = REQUEST_SENT;
-	if (!r->sent_ns) {
-		r->sent_ns = uv_hrtime();
-	}
+	r->sent = true;
 	if (!upstream_send(r, false))
 		dispatch_failed(r, "upstream_unreachable", "The model's server cannot be reached.", true);
 }
@@ -120,7 +118,7 @@ static bool ask_route(struct request *r, char names[POLICY_REPLICAS_MAX][SL_NAME
 	if (other) {
 		r->model = other;
 		r->engine = conf_engine(r->generation->conf, str_of(other->engine));
-		r->route_model = route_model(r->worker->gateway->options.route, str_of(other->name), true);
+		r->route_model = worker_route(r->worker, r->generation, other);
 		return true;
 	}
 	for (; *n < routing.n_order; (*n)++)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/str.h"
+#include "core/base/text.h"
 #include "core/gateway/worker.h"
 
 static size_t skip_space(const char *text, size_t at, size_t end)
@@ -34,6 +35,17 @@ static void add(struct edit *out, unsigned *n, uint32_t start, uint32_t end, con
 	(*n)++;
 }
 
+/* Is a member to be cut out for this engine? What other engines take is an unknown member to it. */
+static bool strips(const struct conf_engine *engine, const char *name)
+{
+	if (!engine || !name)
+		return true;
+	for (const char **stripped = engine->strip; *stripped; stripped++)
+		if (strcmp(*stripped, name) == 0)
+			return true;
+	return false;
+}
+
 /* Cuts members out, each with one comma. The last member of the object has no comma behind it: then the one before
  * goes, which may be that of a member cut already. */
 static void cut_members(const struct request *r, struct edit *out, unsigned *n)
@@ -41,6 +53,8 @@ static void cut_members(const struct request *r, struct edit *out, unsigned *n)
 	const char *text = r->text.data;
 	size_t run_start = 0, run_end = 0; /* members cut so far without anything between them */
 	for (unsigned i = 0; i < r->body.n_engine_only; i++) {
+		if (!strips(r->engine, r->body.engine_only_name[i]))
+			continue;
 		size_t start = r->body.engine_only[i].key.start, end = r->body.engine_only[i].value.end;
 		size_t behind = skip_space(text, end, r->text_len);
 		bool comma = behind < r->text_len && text[behind] == ',';
@@ -74,7 +88,7 @@ static void edit_bound(const struct request *r, struct edit *out, unsigned *n, c
 	char number[24];
 	if (r->door == BODY_EMBEDDINGS)
 		return;
-	snprintf(number, sizeof number, "%lld", (long long) r->max_output);
+	*text_put_i64(number, r->max_output) = '\0';
 	if (exceeds(r, &b->max_tokens_at))
 		add(out, n, b->max_tokens_at.value.start, b->max_tokens_at.value.end, number);
 	if (exceeds(r, &b->max_completion_tokens_at))

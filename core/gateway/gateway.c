@@ -90,6 +90,19 @@ static void count_descriptors(struct gateway *g)
 	}
 }
 
+static struct body_strip *strip_of(const struct conf *conf)
+{
+	_Static_assert((int) CONF_STRIP_NAME_MAX <= (int) BODY_NAME_MAX, "no name is left out");
+	const char **names = calloc(conf->n_engines * CONF_STRIP_MAX + 1, sizeof *names);
+	size_t n = 0;
+	for (size_t i = 0; names && i < conf->n_engines; i++)
+		for (const char **name = conf->engines[i].strip; *name; name++)
+			names[n++] = *name;
+	struct body_strip *strip = names ? body_strip_new(names, n) : NULL;
+	free(names);
+	return strip;
+}
+
 static struct generation *generation_new(struct conf *conf, sl_error *error)
 {
 	struct generation *generation = calloc(1, sizeof *generation);
@@ -99,6 +112,13 @@ static struct generation *generation_new(struct conf *conf, sl_error *error)
 	}
 	generation->refs = 1;
 	generation->conf = conf_ref(conf);
+	generation->route = calloc(conf->n_models ? conf->n_models : 1, sizeof(struct route_model *));
+	generation->strip = strip_of(conf);
+	if (!generation->route || !generation->strip) {
+		generation_unref(generation);
+		error_set(error, SL_ENOMEM, "out of memory");
+		return NULL;
+	}
 	generation->policy = policy_open(conf, false, error);
 	if (!generation->policy) {
 		generation_unref(generation);
@@ -169,7 +189,7 @@ static int run_round(struct gateway *g, int what, struct conf *conf, uint64_t gr
 static void *run_worker(void *arg)
 {
 	struct worker *w = arg;
-	uv_run(&w->loop, UV_RUN_DEFAULT);
+	worker_run(w);
 	if (uv_loop_close(&w->loop) != 0)
 		log_error("worker %u ended with open handles", w->index);
 	return NULL;

@@ -5,68 +5,70 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/base/text.h"
 #include "core/gateway/worker.h"
 
+enum { LINE_MAX_BYTES = 4096 };
+
 /* A value that may hold anything: quoted where it must be. */
-static void put_value(struct buf *out, const char *name, const char *value)
+static char *put_value(char *at, const char *name, const char *value)
 {
-	buf_puts(out, name);
+	at = text_puts(at, name);
+	char *start = at;
 	bool plain = true;
-	for (const unsigned char *p = (const unsigned char *) value; *p; p++)
+	for (const unsigned char *p = (const unsigned char *) value; *p; p++) {
 		plain = plain && *p > ' ' && *p < 0x7f && *p != '"' && *p != '=';
+		*at++ = (char) *p;
+	}
 	if (plain)
-		buf_puts(out, value);
-	else
-		buf_put_json(out, str_of(value));
+		return at;
+	struct buf quoted = { 0 };
+	buf_put_json(&quoted, str_of(value));
+	at = quoted.failed ? text_puts(start, "?") : text_put(start, quoted.data, quoted.len);
+	buf_free(&quoted);
+	return at;
 }
 
-static void put_number(struct buf *out, const char *name, int64_t value)
+static char *put_number(char *at, const char *name, int64_t value)
 {
-	buf_puts(out, name);
-	buf_put_i64(out, value);
+	return text_put_i64(text_puts(at, name), value);
 }
 
 /* 10^-12 of the currency as a decimal with at most six digits: for people, not for bills. */
-static void put_cost(struct buf *out, int64_t cost)
+static char *put_cost(char *at, int64_t cost)
 {
-	char digits[7];
 	int64_t micro = cost / 1000000;
-	buf_puts(out, " cost=");
-	buf_put_i64(out, micro / 1000000);
+	at = text_puts(text_put_i64(text_puts(at, " cost="), micro / 1000000), ".");
 	for (int i = 5; i >= 0; i--, micro /= 10)
-		digits[i] = (char) ('0' + micro % 10);
-	digits[6] = '\0';
-	buf_put(out, ".", 1);
-	buf_put(out, digits, 6);
+		at[i] = (char) ('0' + micro % 10);
+	return at + 6;
 }
 
 void request_log(struct request *r, uint64_t duration_us, int64_t cost)
 {
-	struct buf *out = &r->worker->log;
-	char ts[32];
-	buf_clear(out);
+	char line[LINE_MAX_BYTES], ts[32];
+	/* A byte of a quoted value becomes six at most. */
+	_Static_assert(6 * (sizeof r->identity.tenant + sizeof r->identity.user + sizeof r->identity.key + sizeof r->model_name +
+	               sizeof r->replica_name + sizeof r->client->peer + 64) + 10 * TEXT_NUMBER_MAX + 512 < sizeof line, "a line fits");
 	clock_rfc3339(r->started_ms, ts);
-	buf_puts(out, "ts=");
-	buf_puts(out, ts);
-	buf_puts(out, " level=info msg=request req=");
-	buf_puts(out, r->id);
-	put_value(out, " tenant=", r->identity.tenant);
-	put_value(out, " user=", r->identity.user);
-	put_value(out, " key=", r->identity.key);
-	buf_puts(out, r->door == BODY_CHAT ? " door=chat" : r->door == BODY_COMPLETIONS ? " door=completions" : " door=embeddings");
-	put_value(out, " model=", r->model_name);
-	put_value(out, " replica=", r->replica_name);
-	put_number(out, " status=", r->status);
-	put_value(out, " code=", r->error_code ? r->error_code : "");
-	put_number(out, " wait_ms=", (int64_t) (r->wait_ns / 1000000));
-	put_number(out, " ttft_ms=", r->first_byte_ns ? (int64_t) ((r->first_byte_ns - r->started_ns) / 1000000) : 0);
-	put_number(out, " dur_ms=", (int64_t) (duration_us / 1000));
-	put_number(out, " in=", r->usage.input > 0 ? r->usage.input : 0);
-	put_number(out, " cached=", r->usage.cached > 0 ? r->usage.cached : 0);
-	put_number(out, " out=", r->usage.output > 0 ? r->usage.output : 0);
-	put_cost(out, cost);
-	put_number(out, " tries=", r->n_tried);
-	put_value(out, " client=", r->client ? r->client->peer : "gone");
-	if (!out->failed)
-		log_queue(out->data, out->len);
+	char *at = text_puts(text_puts(text_puts(line, "ts="), ts), " level=info msg=request req=");
+	at = text_puts(at, r->id);
+	at = put_value(at, " tenant=", r->identity.tenant);
+	at = put_value(at, " user=", r->identity.user);
+	at = put_value(at, " key=", r->identity.key);
+	at = text_puts(at, r->door == BODY_CHAT ? " door=chat" : r->door == BODY_COMPLETIONS ? " door=completions" : " door=embeddings");
+	at = put_value(at, " model=", r->model_name);
+	at = put_value(at, " replica=", r->replica_name);
+	at = put_number(at, " status=", r->status);
+	at = put_value(at, " code=", r->error_code ? r->error_code : "");
+	at = put_number(at, " wait_ms=", (int64_t) (r->wait_ns / 1000000));
+	at = put_number(at, " ttft_ms=", r->first_byte_ns ? (int64_t) ((r->first_byte_ns - r->started_ns) / 1000000) : 0);
+	at = put_number(at, " dur_ms=", (int64_t) (duration_us / 1000));
+	at = put_number(at, " in=", r->usage.input > 0 ? r->usage.input : 0);
+	at = put_number(at, " cached=", r->usage.cached > 0 ? r->usage.cached : 0);
+	at = put_number(at, " out=", r->usage.output > 0 ? r->usage.output : 0);
+	at = put_cost(at, cost);
+	at = put_number(at, " tries=", r->n_tried);
+	at = put_value(at, " client=", r->client ? r->client->peer : "gone");
+	log_queue(line, (size_t) (at - line));
 }

@@ -22,12 +22,12 @@ struct segments {
 
 static bool passes_header(const struct http_head *head, const struct http_header *h)
 {
-	static const char *const ours[] = { "content-length", "x-request-id", "connection", "keep-alive", "transfer-encoding",
-		"server", "date", "trailer", "upgrade", "alt-svc", "set-cookie", "content-encoding" };
-	if (http_is_hop_header(head, h->name) || h->value.len == 0)
+	static const sl_str ours[] = { STR("content-length"), STR("x-request-id"), STR("server"), STR("date"), STR("alt-svc"),
+		STR("set-cookie"), STR("content-encoding") };
+	if (h->value.len == 0 || http_is_hop_header(head, h->name))
 		return false;
 	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
-		if (str_eq_nocase(h->name, str_of(ours[i])))
+		if (h->name.len == ours[i].len && str_eq_nocase(h->name, ours[i]))
 			return false;
 	return !(h->name.len > 12 && str_eq_nocase((sl_str){ h->name.ptr, 12 }, STR("x-ratelimit-")));
 }
@@ -35,7 +35,6 @@ static bool passes_header(const struct http_head *head, const struct http_header
 /* Status line and headers without framing and without the blank line. */
 static void start_head(struct request *r, const struct http_head *head, struct buf *out)
 {
-	buf_reserve(out, 1024); /* most heads: once */
 	buf_puts(out, "HTTP/1.1 ");
 	buf_put_u64(out, (uint64_t) head->status);
 	buf_put(out, " ", 1);
@@ -102,21 +101,33 @@ void relay_head(struct request *r, const struct http_head *head)
 	r->stage = REQUEST_RELAY;
 	r->status = (uint16_t) head->status;
 	r->first_byte_ns = uv_hrtime();
-	/* Nothing is sent again from now on. */
-	buf_free(&r->text);
 	r->sse = head->status == 200 && r->streaming && type.len >= 17 && str_eq_nocase((sl_str){ type.ptr, 17 }, STR("text/event-stream"));
-	buf_clear(&r->hold);
-	start_head(r, head, &r->hold);
+	struct buf *out = &r->worker->scratch;
+	buf_clear(out);
+	start_head(r, head, out);
+	r->fresh = !r->sse;
 	if (!r->sse)
 		return;
+	buf_free(&r->text); /* nothing is sent again from now on; streams are long, and many */
 	if (r->client->http10)
 		r->client->keep_alive = false;
 	if (!r->client->keep_alive || r->worker->draining)
-		buf_puts(&r->hold, "connection: close\r\n");
-	buf_puts(&r->hold, r->client->http10 ? "\r\n" : "transfer-encoding: chunked\r\n\r\n");
-	send_copy(r, r->hold.data, r->hold.len);
-	buf_free(&r->hold); /* streams are long, and many */
+		buf_puts(out, "connection: close\r\n");
+	buf_puts(out, r->client->http10 ? "\r\n" : "transfer-encoding: chunked\r\n\r\n");
+	if (out->failed)
+		socket_break(&r->client->socket);
+	else
+		send_copy(r, out->data, out->len);
 	r->head_sent = true;
+}
+
+void relay_keep(struct request *r)
+{
+	if (!r->fresh)
+		return;
+	r->fresh = false;
+	buf_put(&r->hold, r->worker->scratch.data, r->worker->scratch.len);
+	r->hold.failed |= r->worker->scratch.failed;
 }
 
 static void add_segment(struct segments *s, const char *data, size_t len)
@@ -267,7 +278,7 @@ static void finish_stream(struct request *r)
 	dispatch_done(r, (r->flags & SL_USAGE_UPSTREAM_ERROR) != 0);
 	frame(r, &r->hold, (sl_str){ done_event, sizeof done_event - 1 });
 	frame_end(r, &r->hold);
-	settle_and_finish(r);
+	settle_and_finish(r, buf_str(&r->hold), (sl_str){ NULL, 0 });
 }
 
 /* The client is slow: it has so long to catch up. */
@@ -300,6 +311,7 @@ static void relay_stream(struct request *r, struct upstream *u, const sl_str *pi
 static void start_passing(struct request *r)
 {
 	struct upstream *u = r->upstream;
+	relay_keep(r);
 	r->passing = true;
 	if (!u->chunked && !u->until_close)
 		buf_printf(&r->hold, "content-length: %llu\r\n", (unsigned long long) (r->answer_bytes + u->body_left));
@@ -334,6 +346,10 @@ void relay_body(struct request *r, struct upstream *u, sl_str piece)
 		return;
 	}
 	r->answer_bytes += piece.len;
+	if (r->fresh && !u->chunked && !u->until_close && u->body_left == 0 && r->tail.len == 0) {
+		r->whole = piece; /* the end follows at once */
+		return;
+	}
 	buf_put(&r->tail, piece.ptr, piece.len);
 	if (r->tail.failed) {
 		upstream_close(u);
@@ -358,15 +374,30 @@ void relay_pieces(struct request *r, struct upstream *u, const sl_str *pieces, u
 		relay_body(r, u, pieces[i]);
 }
 
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 /* An object from end to end? What is inside is the client's to judge. */
-static bool looks_like_json(struct buf body)
+static bool looks_like_json(sl_str body)
 {
 	size_t first = 0, last = body.len;
-	while (first < last && strchr(" \t\r\n", body.data[first]))
+	while (first < last && is_space(body.ptr[first]))
 		first++;
-	while (last > first && strchr(" \t\r\n", body.data[last - 1]))
+	while (last > first && is_space(body.ptr[last - 1]))
 		last--;
-	return last - first >= 2 && body.data[first] == '{' && body.data[last - 1] == '}';
+	return last - first >= 2 && body.ptr[first] == '{' && body.ptr[last - 1] == '}';
+}
+
+/* The head of a plain answer is complete now that its length is known. */
+static void end_head(struct request *r, struct buf *head, size_t length)
+{
+	if (r->worker->draining && r->client)
+		r->client->keep_alive = false;
+	buf_puts(head, r->client && !r->client->keep_alive ? "connection: close\r\ncontent-length: " : "content-length: ");
+	buf_put_u64(head, length);
+	buf_puts(head, "\r\n\r\n");
 }
 
 void relay_end(struct request *r)
@@ -379,13 +410,15 @@ void relay_end(struct request *r)
 			relay_broken(r, "upstream_error", "The model's server ended its answer in the middle.");
 		return;
 	}
-	if (r->status == 200 && !r->passing && (r->streaming || !looks_like_json(r->tail))) {
+	struct buf *head = r->fresh ? &r->worker->scratch : &r->hold;
+	sl_str body = r->whole.ptr ? r->whole : buf_str(&r->tail);
+	if (r->status == 200 && !r->passing && (r->streaming || !looks_like_json(body))) {
 		relay_broken(r, "upstream_protocol", r->streaming ? "The model's server did not stream its answer."
 		                                                  : "The model's server sent something that is no JSON.");
 		return;
 	}
 	struct body_usage usage;
-	if (r->tail.len && body_find_usage(r->tail.data, r->tail.len, &usage))
+	if (body.len && body_find_usage(body.ptr, body.len, &usage))
 		take_usage(r, &usage);
 	r->complete = r->status == 200;
 	dispatch_done(r, r->status >= 500);
@@ -396,15 +429,16 @@ void relay_end(struct request *r)
 		if (r->passing_chunked)
 			buf_puts(&r->hold, r->tail.len ? "\r\n0\r\n\r\n" : "0\r\n\r\n");
 	} else {
-		if (r->worker->draining && r->client)
-			r->client->keep_alive = false;
-		buf_puts(&r->hold, r->client && !r->client->keep_alive ? "connection: close\r\ncontent-length: " : "content-length: ");
-		buf_put_u64(&r->hold, r->tail.len);
-		buf_puts(&r->hold, "\r\n\r\n");
-		buf_put(&r->hold, r->tail.data, r->tail.len);
+		end_head(r, head, body.len);
+		if (!r->whole.ptr)
+			buf_put(head, body.ptr, body.len);
 	}
 	buf_free(&r->tail);
-	settle_and_finish(r);
+	if (head->failed && !r->head_sent) {
+		relay_broken(r, "overloaded", "Out of memory.");
+		return;
+	}
+	settle_and_finish(r, buf_str(head), r->whole);
 }
 
 void relay_broken(struct request *r, const char *code, const char *text)
@@ -428,5 +462,5 @@ void relay_broken(struct request *r, const char *code, const char *text)
 	} else if (r->client) {
 		r->client->keep_alive = false; /* a body that ends before its length: the client sees that it was cut */
 	}
-	settle_and_finish(r);
+	settle_and_finish(r, buf_str(&r->hold), (sl_str){ NULL, 0 });
 }

@@ -11,20 +11,20 @@
 #include "core/base/str.h"
 #include "core/gateway/worker.h"
 
-enum { FREE_REQUESTS_MAX = 256, AUTH_MS = 5000 };
+enum { FREE_REQUESTS_MAX = 256, TEXT_KEPT_MAX = 4096, AUTH_MS = 5000 };
 
 /* The paths that exist. Everything else is refused: an engine's other paths run inference outside the books. */
 struct path {
-	const char *path, *method;
+	sl_str path, method;
 	enum body_door door; /* 0: answered here */
 };
 static const struct path paths[] = {
-	{ "/v1/chat/completions", "POST", BODY_CHAT },
-	{ "/v1/completions", "POST", BODY_COMPLETIONS },
-	{ "/v1/embeddings", "POST", BODY_EMBEDDINGS },
-	{ "/v1/models", "GET", 0 },
-	{ "/healthz", "GET", 0 },
-	{ "/readyz", "GET", 0 },
+	{ STR("/v1/chat/completions"), STR("POST"), BODY_CHAT },
+	{ STR("/v1/completions"), STR("POST"), BODY_COMPLETIONS },
+	{ STR("/v1/embeddings"), STR("POST"), BODY_EMBEDDINGS },
+	{ STR("/v1/models"), STR("GET"), 0 },
+	{ STR("/healthz"), STR("GET"), 0 },
+	{ STR("/readyz"), STR("GET"), 0 },
 };
 
 /* "req_" and 26 characters of base32: 48 bits of milliseconds, so that ids sort by time, and 82 of chance. */
@@ -50,14 +50,16 @@ static struct request *request_new(struct client *c)
 {
 	struct worker *w = c->socket.worker;
 	struct request *r = w->free_requests;
+	struct buf text = { 0 };
 	if (r) {
+		text = r->text; /* its memory */
 		w->free_requests = r->next;
 		w->n_free_requests--;
 	} else if (!(r = malloc(sizeof *r))) {
 		return NULL;
 	}
-	struct buf text = { 0 };
-	memset(r, 0, sizeof *r);
+	memset(r, 0, offsetof(struct request, reservation));
+	r->reservation.n = 0;
 	r->text = text;
 	r->worker = w;
 	r->client = c;
@@ -72,7 +74,7 @@ static struct request *request_new(struct client *c)
 		r->next->link = &r->next;
 	r->link = &w->requests;
 	w->requests = r;
-	atomic_fetch_add_explicit(&w->n_active, 1, memory_order_relaxed);
+	worker_count(&w->n_active, 1);
 	return r;
 }
 
@@ -89,9 +91,11 @@ void request_free(struct request *r)
 	*r->link = r->next;
 	if (r->next)
 		r->next->link = r->link;
-	atomic_fetch_sub_explicit(&w->n_active, 1, memory_order_relaxed);
+	worker_count(&w->n_active, -1);
 	routing_free(r);
-	buf_free(&r->text);
+	if (r->text.room > TEXT_KEPT_MAX)
+		buf_free(&r->text);
+	buf_clear(&r->text);
 	buf_free(&r->hold);
 	buf_free(&r->tail);
 	generation_unref(r->generation);
@@ -100,6 +104,7 @@ void request_free(struct request *r)
 		w->free_requests = r;
 		w->n_free_requests++;
 	} else {
+		buf_free(&r->text);
 		free(r);
 	}
 }
@@ -115,7 +120,7 @@ static bool answer_health(struct client *c, const struct path *p)
 {
 	const struct gateway *g = c->socket.worker->gateway;
 	bool ready = atomic_load_explicit(&g->ready, memory_order_relaxed), taken = ledger_accepting(g->options.ledger);
-	bool fine = (ready && taken) || p->path[1] == 'h';
+	bool fine = (ready && taken) || p->path.ptr[1] == 'h';
 	answer_json(c, NULL, fine ? 200 : 503, "", fine ? STR("{\"status\":\"ok\"}")
 	            : ready ? STR("{\"status\":\"not ready\",\"why\":\"the ledger takes no records\"}")
 	                    : STR("{\"status\":\"not ready\",\"why\":\"starting or draining\"}"));
@@ -225,10 +230,10 @@ static const struct path *find_path(sl_str path, sl_str method, bool *path_known
 {
 	*path_known = false;
 	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-		if (!str_eq(path, str_of(paths[i].path)))
+		if (!str_eq(path, paths[i].path))
 			continue;
 		*path_known = true;
-		if (str_eq(method, str_of(paths[i].method)))
+		if (str_eq(method, paths[i].method))
 			return &paths[i];
 	}
 	return NULL;
@@ -237,8 +242,8 @@ static const struct path *find_path(sl_str path, sl_str method, bool *path_known
 static const char *allowed_method(sl_str path)
 {
 	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
-		if (str_eq(path, str_of(paths[i].path)))
-			return paths[i].method;
+		if (str_eq(path, paths[i].path))
+			return paths[i].method.ptr;
 	return "GET"; /* one model */
 }
 
@@ -280,7 +285,48 @@ static void copy_traceparent(struct request *r, sl_str value)
 		str_copy(r->traceparent, sizeof r->traceparent, value);
 }
 
-static bool begin_authenticated(struct client *c, const struct http_head *head, const struct path *p, sl_str model)
+/* What of a head's fields is looked at here; absent ones are {NULL, 0}. */
+struct fields {
+	sl_str authorization, api_key, content_type, content_encoding, traceparent;
+	unsigned authorizations;
+};
+
+static void take_field(sl_str *out, const struct http_header *h, sl_str name)
+{
+	if (!out->ptr && str_eq_nocase(h->name, name))
+		*out = h->value;
+}
+
+/* All of them in one pass. The first of a name counts. */
+static void read_fields(const struct http_head *head, struct fields *out)
+{
+	*out = (struct fields){ .authorizations = 0 };
+	for (unsigned i = 0; i < head->n_headers; i++) {
+		const struct http_header *h = &head->headers[i];
+		switch (h->name.len) {
+		case sizeof "x-api-key" - 1:
+			take_field(&out->api_key, h, STR("x-api-key"));
+			break;
+		case sizeof "traceparent" - 1:
+			take_field(&out->traceparent, h, STR("traceparent"));
+			break;
+		case sizeof "content-type" - 1:
+			take_field(&out->content_type, h, STR("content-type"));
+			break;
+		case sizeof "authorization" - 1:
+			if (!str_eq_nocase(h->name, STR("authorization")))
+				break;
+			if (!out->authorizations++)
+				out->authorization = h->value;
+			break;
+		case sizeof "content-encoding" - 1:
+			take_field(&out->content_encoding, h, STR("content-encoding"));
+			break;
+		}
+	}
+}
+
+static bool begin_authenticated(struct client *c, const struct fields *fields, const struct path *p, sl_str model)
 {
 	struct request *r = request_new(c);
 	if (!r)
@@ -288,12 +334,11 @@ static bool begin_authenticated(struct client *c, const struct http_head *head, 
 	r->door = p ? p->door : 0;
 	if (!r->door)
 		str_copy(r->model_name, sizeof r->model_name, model);
-	copy_traceparent(r, http_header(head, "traceparent"));
+	copy_traceparent(r, fields->traceparent);
 	sl_auth_request request = { .size = sizeof request, .door = SL_DOOR_INFERENCE,
-		.authorization = http_header(head, "authorization"), .api_key = http_header(head, "x-api-key"),
-		.peer = str_of(c->peer) };
+		.authorization = fields->authorization, .api_key = fields->api_key, .peer = str_of(c->peer) };
 	sl_error error = { 0 };
-	int code = http_header_count(head, "authorization") > 1
+	int code = fields->authorizations > 1
 		? error_set(&error, SL_EINVAL, "There are two Authorization headers: send one.")
 		: authenticate(r, &request, &error);
 	if (code == SL_PENDING)
@@ -326,7 +371,7 @@ bool request_begin(struct client *c, const struct http_head *head)
 		answer_error(c, NULL, &e);
 		return false;
 	}
-	if (!p->door && p->path[1] != 'v')
+	if (!p->door && p->path.ptr[1] != 'v')
 		return answer_health(c, p);
 	if (!atomic_load_explicit(&c->socket.worker->gateway->ready, memory_order_relaxed)) {
 		struct answer_error e = { .status = 503, .type = "server_error", .code = "not_ready",
@@ -334,13 +379,13 @@ bool request_begin(struct client *c, const struct http_head *head)
 		answer_error(c, NULL, &e);
 		return false;
 	}
-	sl_str encoding = http_header(head, "content-encoding");
-	if (p->door && encoding.len && !str_eq_nocase(encoding, STR("identity")))
+	struct fields fields;
+	read_fields(head, &fields);
+	if (p->door && fields.content_encoding.len && !str_eq_nocase(fields.content_encoding, STR("identity")))
 		return refuse(c, 415, "invalid_request_error", "unsupported_encoding", "Send the body without a content encoding.");
-	sl_str type = http_header(head, "content-type");
-	if (p->door && !is_json(type))
+	if (p->door && !is_json(fields.content_type))
 		return refuse(c, 415, "invalid_request_error", "unsupported_media_type", "Send the body as application/json.");
-	return begin_authenticated(c, head, p, model);
+	return begin_authenticated(c, &fields, p, model);
 }
 
 void request_body(struct request *r)
@@ -351,7 +396,7 @@ void request_body(struct request *r)
 		return;
 	}
 	struct body_reject why;
-	if (!body_scan(r->text.data ? r->text.data : "", r->text_len, r->door, &r->body, &why)) {
+	if (!body_scan(r->text.data ? r->text.data : "", r->text_len, r->door, r->generation->strip, &r->body, &why)) {
 		struct answer_error e = { .status = 400, .type = "invalid_request_error", .code = why.code, .param = why.param,
 			.message = why.message };
 		answer_error(c, r, &e);

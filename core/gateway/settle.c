@@ -6,6 +6,8 @@
 #include "core/base/str.h"
 #include "core/gateway/worker.h"
 
+enum { COPY_MAX = 2048 }; /* a body so small is copied behind its head: cheaper than a second span */
+
 static const uint64_t seconds_bounds[] = { 10000, 20000, 40000, 80000, 160000, 320000, 640000, 1280000, 2560000, 5120000,
 	10240000, 20480000, 40960000, 81920000, 0 };
 
@@ -82,7 +84,7 @@ static void count(struct request *r, uint64_t duration_us, uint64_t ttft_us)
 	}
 	metrics_add(m->requests, 1);
 	metrics_observe(m->duration, duration_us);
-	if (!r->sent_ns)
+	if (!r->sent)
 		return;
 	metrics_add(m->input, (uint64_t) r->usage.input);
 	metrics_add(m->cached, (uint64_t) r->usage.cached);
@@ -113,20 +115,20 @@ void settle_request(struct request *r)
 	if (r->settled)
 		return;
 	r->settled = true;
-	uint64_t now = uv_hrtime();
+	uint64_t now = r->whole.ptr ? r->first_byte_ns : uv_hrtime(); /* all in one piece: a moment ago */
 	uint64_t duration_us = (now - r->started_ns) / 1000;
 	uint64_t ttft_us = r->first_byte_ns ? (r->first_byte_ns - r->started_ns) / 1000 : 0;
 	int64_t cost = 0;
 	if (r->streaming)
 		r->flags |= SL_USAGE_STREAM;
-	if (r->sent_ns) {
+	if (r->sent) {
 		complete_usage(r);
 		cost = cost_of(r);
 		record(r, duration_us, ttft_us, cost);
 	}
 	if (r->reserved) {
-		struct quota_use used = { .requests = r->sent_ns != 0 };
-		if (r->sent_ns) {
+		struct quota_use used = { .requests = r->sent };
+		if (r->sent) {
 			used.input_tokens = r->usage.input;
 			used.output_tokens = r->usage.output;
 			used.cost = cost;
@@ -134,9 +136,9 @@ void settle_request(struct request *r)
 		struct quota_now at = { .mono_ms = w->now_ms, .wall_ms = r->started_ms + duration_us / 1000 };
 		quota_settle(w->gateway->options.quota, at, &r->reservation, &used);
 	}
-	atomic_fetch_add_explicit(&w->n_requests, 1, memory_order_relaxed);
+	worker_count(&w->n_requests, 1);
 	if (r->status >= 500)
-		atomic_fetch_add_explicit(&w->n_errors, 1, memory_order_relaxed);
+		worker_count(&w->n_errors, 1);
 	/* Each request earns a part of a retry, up to a small burst. */
 	w->retry_tokens += r->generation->conf->retry_ratio;
 	if (w->retry_tokens > 3 + r->generation->conf->retry_ratio * 100)
@@ -146,7 +148,27 @@ void settle_request(struct request *r)
 		request_log(r, duration_us, cost);
 }
 
-void settle_finish(struct request *r)
+/* Small answers go out at the end of the batch, in one piece each, so that whoever waits for many of them is not woken
+ * for each. A large one goes out now, from where it lies. */
+static void send_end(struct client *c, sl_str head, sl_str body)
+{
+	bool small = body.len <= COPY_MAX && head.len <= SOCKET_BATCH_MAX;
+	char *copy = small ? worker_alloc(c->socket.worker, head.len + body.len) : NULL;
+	if (!copy) {
+		socket_send(&c->socket, head.ptr, head.len);
+		socket_send(&c->socket, body.ptr, body.len);
+		socket_flush(&c->socket);
+		return;
+	}
+	if (head.len)
+		memcpy(copy, head.ptr, head.len);
+	if (body.len)
+		memcpy(copy + head.len, body.ptr, body.len);
+	socket_send(&c->socket, copy, head.len + body.len);
+}
+
+/* head and body: the end of the answer, which is not needed any more afterwards. */
+static void finish(struct request *r, sl_str head, sl_str body)
 {
 	struct client *c = r->client;
 	r->stage = REQUEST_OVER;
@@ -154,10 +176,17 @@ void settle_finish(struct request *r)
 		request_free(r);
 		return;
 	}
-	socket_send(&c->socket, r->hold.data, r->hold.len);
-	socket_flush(&c->socket);
+	if (r->hold.failed)
+		socket_break(&c->socket);
+	else
+		send_end(c, head, body);
 	request_free(r);
 	client_next(c);
+}
+
+void settle_finish(struct request *r)
+{
+	finish(r, buf_str(&r->hold), (sl_str){ NULL, 0 });
 }
 
 /* The record could not be taken: the answer must not look complete. */
@@ -182,23 +211,28 @@ static void end_unrecorded(struct request *r)
 	settle_finish(r);
 }
 
-void settle_and_finish(struct request *r)
+void settle_and_finish(struct request *r, sl_str head, sl_str body)
 {
 	struct worker *w = r->worker;
 	settle_request(r);
-	if (r->sent_ns && !r->seq && r->client) {
+	if (r->sent && !r->seq && r->client) {
 		end_unrecorded(r);
 		return;
 	}
 	if (!r->generation->conf->durable || r->seq <= atomic_load(&w->gateway->committed)) {
-		settle_finish(r);
+		finish(r, head, body);
 		return;
 	}
+	if (head.ptr != r->hold.data) {
+		buf_clear(&r->hold);
+		buf_put(&r->hold, head.ptr, head.len);
+	}
+	buf_put(&r->hold, body.ptr, body.len);
 	r->stage = REQUEST_HELD;
 	r->next_held = NULL;
 	*w->held_last = r;
 	w->held_last = &r->next_held;
-	atomic_fetch_add_explicit(&w->n_held, 1, memory_order_relaxed);
+	worker_count(&w->n_held, 1);
 	/* The ledger's thread stores `committed`, then reads `holding`; we do it the other way round: one of us sees. */
 	atomic_store(&w->holding, true);
 	if (r->seq <= atomic_load(&w->gateway->committed))
@@ -212,7 +246,7 @@ void settle_release_held(struct worker *w, uint64_t committed)
 		w->held_first = r->next_held;
 		if (!w->held_first)
 			w->held_last = &w->held_first;
-		atomic_fetch_sub_explicit(&w->n_held, 1, memory_order_relaxed);
+		worker_count(&w->n_held, -1);
 		settle_finish(r);
 	}
 	if (!w->held_first)

@@ -3,28 +3,72 @@
 #include "core/gateway/socket.h"
 
 #include <errno.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/gateway/worker.h"
 
-static void on_poll(uv_poll_t *poll, int status, int events);
+/* What ends a connection stays true: it is not forgotten when it was looked at once. */
+enum { RESET = EPOLLHUP | EPOLLERR, END = EPOLLRDHUP | RESET };
 
-static void set_interest(struct gateway_socket *s, uint8_t interest)
+static uint32_t wanted(const struct gateway_socket *s)
 {
-	if (s->interest == interest || s->closing)
+	return s->closing || s->watch == WATCH_NOTHING ? 0 : s->watch == WATCH_RESET ? RESET : EPOLLIN | END;
+}
+
+/* The worker looks at it once more before it sleeps. */
+static void look_again(struct gateway_socket *s)
+{
+	struct gateway_socket **head = &s->worker->again;
+	if (s->again_link || !(s->events & wanted(s)))
 		return;
-	s->interest = interest;
-	if (interest)
-		uv_poll_start(&s->poll, interest, on_poll);
-	else
-		uv_poll_stop(&s->poll);
+	s->again_next = *head;
+	if (s->again_next)
+		s->again_next->again_link = &s->again_next;
+	s->again_link = head;
+	*head = s;
+}
+
+static void unlink_again(struct gateway_socket *s)
+{
+	if (!s->again_link)
+		return;
+	*s->again_link = s->again_next;
+	if (s->again_next)
+		s->again_next->again_link = s->again_link;
+	s->again_link = NULL;
+}
+
+static void watch(struct gateway_socket *s, enum socket_watch what)
+{
+	s->watch = what;
+	if (s->events)
+		look_again(s);
+}
+
+/* recv and send without a wait, as plain system calls: those of libc are points of cancellation, which takes two locked
+ * instructions a call, and no thread is ever cancelled here. */
+static ssize_t receive(int fd, void *to, size_t room)
+{
+	return syscall(SYS_recvfrom, fd, to, room, MSG_DONTWAIT, NULL, NULL);
+}
+
+static ssize_t send_one(int fd, const void *data, size_t len)
+{
+	return syscall(SYS_sendto, fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
+}
+
+static ssize_t send_many(int fd, const struct msghdr *message)
+{
+	return syscall(SYS_sendmsg, fd, message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void send_kept(struct gateway_socket *s)
 {
 	while (s->out.len) {
-		ssize_t n = send(s->fd, s->out.data, s->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send_one(s->fd, s->out.data, s->out.len);
 		if (n <= 0) {
 			if (n < 0 && errno == EINTR)
 				continue;
@@ -41,36 +85,44 @@ static void send_kept(struct gateway_socket *s)
 	}
 	if (s->out.len == 0) {
 		buf_free(&s->out);
-		set_interest(s, s->interest & (uint8_t) ~UV_WRITABLE);
 		if (s->calls->drained && !s->broken)
 			s->calls->drained(s);
 	}
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+ssize_t socket_read(struct gateway_socket *s, void *to, size_t room)
 {
-	struct gateway_socket *s = poll->data;
-	worker_event(s->worker);
-	if (status < 0)
-		events = UV_READABLE; /* reading tells what is wrong */
-	if (events & UV_WRITABLE) {
-		if (s->out.len)
-			send_kept(s);
-		else if (s->calls->drained)
-			s->calls->drained(s);
-	}
-	if ((events & (UV_READABLE | UV_PRIORITIZED)) && !s->closing)
-		s->calls->readable(s);
+	ssize_t n = receive(s->fd, to, room);
+	s->full = (n > 0 && (size_t) n == room) || (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		s->events = 0;
+	return n;
+}
+
+void socket_event(struct gateway_socket *s, uint32_t events)
+{
+	s->events |= events & (EPOLLIN | END);
+	if ((events & EPOLLOUT) && s->out.len && !s->closing)
+		send_kept(s);
+	if (!(s->events & wanted(s)))
+		return;
+	s->events &= (uint32_t) ~EPOLLIN;
+	s->full = false;
+	s->calls->readable(s);
+	if (s->full)
+		s->events |= EPOLLIN;
+	if (s->events)
+		look_again(s);
 }
 
 bool socket_open(struct gateway_socket *s, struct worker *worker, int fd, const struct socket_calls *calls)
 {
+	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = s };
 	s->worker = worker;
 	s->calls = calls;
 	s->fd = fd;
-	if (uv_poll_init(&worker->loop, &s->poll, fd) != 0)
+	if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
 		return false;
-	s->poll.data = s;
 	worker->open_sockets++;
 	return true;
 }
@@ -85,13 +137,6 @@ static void unlink_wheel(struct gateway_socket *s)
 	s->wheel_link = NULL;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-	struct gateway_socket *s = handle->data;
-	s->worker->open_sockets--;
-	s->calls->closed(s);
-}
-
 void socket_close(struct gateway_socket *s)
 {
 	if (s->closing)
@@ -102,10 +147,13 @@ void socket_close(struct gateway_socket *s)
 	unlink_wheel(s);
 	/* It may stand in the worker's list of dirty sockets: that list is emptied before closed() can come. */
 	buf_free(&s->out);
-	uv_poll_stop(&s->poll);
-	uv_close((uv_handle_t *) &s->poll, on_closed);
+	/* Not by close() alone: a child that is about to exec may still hold the connection open. */
+	epoll_ctl(s->worker->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
 	close(s->fd);
 	s->fd = -1;
+	unlink_again(s);
+	s->next_closed = s->worker->closed; /* events of this batch may still name it */
+	s->worker->closed = s;
 }
 
 void socket_break(struct gateway_socket *s)
@@ -131,8 +179,6 @@ static void keep_rest(struct gateway_socket *s, size_t sent)
 	}
 	if (s->out.failed)
 		socket_break(s);
-	else
-		set_interest(s, s->interest | UV_WRITABLE);
 }
 
 void socket_flush(struct gateway_socket *s)
@@ -141,8 +187,7 @@ void socket_flush(struct gateway_socket *s)
 		struct msghdr message = { .msg_iov = s->spans, .msg_iovlen = s->n_spans };
 		ssize_t n;
 		do
-			n = s->n_spans == 1 ? send(s->fd, s->spans[0].iov_base, s->spans[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
-			                    : sendmsg(s->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+			n = s->n_spans == 1 ? send_one(s->fd, s->spans[0].iov_base, s->spans[0].iov_len) : send_many(s->fd, &message);
 		while (n < 0 && errno == EINTR);
 		if (n < 0 && errno != EAGAIN) {
 			socket_break(s);
@@ -154,7 +199,8 @@ void socket_flush(struct gateway_socket *s)
 	s->span_bytes = 0;
 }
 
-void socket_send(struct gateway_socket *s, const void *data, size_t len)
+/* At the end of the batch, in more than `most` bytes not later than now. */
+static void add_span(struct gateway_socket *s, const void *data, size_t len, size_t most)
 {
 	if (len == 0 || s->broken || s->closing)
 		return;
@@ -170,28 +216,41 @@ void socket_send(struct gateway_socket *s, const void *data, size_t len)
 		if (s->n_spans == SOCKET_SPANS) {
 			socket_flush(s);
 			if (s->out.len || s->broken) {
-				socket_send(s, data, len);
+				add_span(s, data, len, most);
 				return;
 			}
 		}
 		s->spans[s->n_spans++] = (struct iovec){ (void *) data, len };
 	}
 	s->span_bytes += (uint32_t) len;
-	if (s->span_bytes > SOCKET_BATCH_MAX)
+	if (s->span_bytes > most)
 		socket_flush(s);
 	else if (!s->dirty)
 		worker_dirty(s->worker, s);
 }
 
+void socket_send(struct gateway_socket *s, const void *data, size_t len)
+{
+	add_span(s, data, len, SOCKET_BATCH_MAX);
+}
+
+void socket_send_late(struct gateway_socket *s, const void *data, size_t len)
+{
+	struct worker *w = s->worker;
+	bool room = len <= WORKER_LATE_MAX - w->late_bytes;
+	if (room)
+		w->late_bytes += len;
+	add_span(s, data, len, room ? WORKER_LATE_MAX + SOCKET_BATCH_MAX : SOCKET_BATCH_MAX);
+}
+
 void socket_watch(struct gateway_socket *s, bool readable)
 {
-	set_interest(s, readable ? s->interest | UV_READABLE : s->interest & (uint8_t) ~UV_READABLE);
+	watch(s, readable ? WATCH_ALL : WATCH_NOTHING);
 }
 
 void socket_watch_reset(struct gateway_socket *s)
 {
-	/* The kernel reports errors whatever is asked for, but libuv wants to be asked for something: urgent data. */
-	set_interest(s, (s->interest & UV_WRITABLE) | UV_PRIORITIZED);
+	watch(s, WATCH_RESET);
 }
 
 void socket_expire(struct gateway_socket *s, uint64_t ms)

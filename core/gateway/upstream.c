@@ -27,6 +27,7 @@ static void unlink_idle(struct upstream *u)
 	if (u->next)
 		u->next->link = u->link;
 	u->link = NULL;
+	u->socket.worker->n_idle[u->replica_id % POOL_BUCKETS]--;
 }
 
 static struct upstream *take_idle(struct worker *w, unsigned replica_id)
@@ -95,13 +96,12 @@ static void release(struct upstream *u)
 	u->state = UPSTREAM_IDLE;
 	u->reused = true;
 	struct upstream **head = bucket(u->socket.worker, u->replica_id);
-	unsigned n = 0;
-	for (struct upstream *other = *head; other; other = other->next)
-		n += other->replica_id == u->replica_id;
-	if (n >= POOL_IDLE_MAX) {
+	uint16_t *n = &u->socket.worker->n_idle[u->replica_id % POOL_BUCKETS];
+	if (*n >= POOL_IDLE_MAX) {
 		upstream_close(u);
 		return;
 	}
+	++*n;
 	u->next = *head;
 	if (u->next)
 		u->next->link = &u->next;
@@ -150,8 +150,8 @@ static void send_body(struct upstream *u, const struct request *r, const struct 
 {
 	struct worker *w = u->socket.worker;
 	const char *text = r->text.data;
-	/* A small body is put together in the arena and goes out at the end of the batch, in one piece with the head.
-	 * A large one goes out now, from where it lies. */
+	/* A small body is put together in the arena. A large one goes out from where it lies, which is there until the
+	 * connection is closed or has been read from. */
 	bool copy = r->text_len <= SOCKET_BATCH_MAX / 2;
 	size_t at = 0;
 	for (unsigned i = 0; i <= n; i++) {
@@ -160,7 +160,10 @@ static void send_body(struct upstream *u, const struct request *r, const struct 
 			char *to = copy ? worker_alloc(w, until - at) : NULL;
 			if (to)
 				memcpy(to, text + at, until - at);
-			socket_send(&u->socket, to ? to : text + at, until - at);
+			if (to)
+				socket_send(&u->socket, to, until - at);
+			else
+				socket_send_late(&u->socket, text + at, until - at);
 		}
 		if (i == n)
 			break;
@@ -174,8 +177,6 @@ static void send_body(struct upstream *u, const struct request *r, const struct 
 		}
 		at = edits[i].end;
 	}
-	if (!copy)
-		socket_flush(&u->socket);
 }
 
 bool upstream_send(struct request *r, bool fresh)
@@ -399,6 +400,8 @@ static void read_head(struct upstream *u, const char *data, size_t len)
 			read_body(u, data, len);
 		else if (len)
 			fail(u, "overloaded", "Out of memory.", false);
+		if (!u->socket.closing && u->request)
+			relay_keep(u->request);
 		break;
 	}
 	buf_free(&own);
@@ -422,8 +425,10 @@ static void on_readable(struct gateway_socket *s)
 {
 	struct upstream *u = (struct upstream *) s;
 	size_t room;
+	if (s->n_spans) /* an answer before the request is out: its end may free what is to be sent */
+		socket_flush(s);
 	char *to = worker_read_room(s->worker, &room);
-	ssize_t n = recv(s->fd, to, room, 0);
+	ssize_t n = socket_read(s, to, room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {

@@ -4,8 +4,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "core/base/clock.h"
+#include "core/base/str.h"
+
+enum { EVENTS_MAX = 256 };
 
 struct overflow {
 	struct overflow *next;
@@ -33,6 +38,7 @@ void worker_flush(struct worker *w)
 		socket_flush(s);
 	}
 	w->arena_used = 0;
+	w->late_bytes = 0;
 	while (w->overflow) {
 		struct overflow *block = w->overflow;
 		w->overflow = block->next;
@@ -70,15 +76,60 @@ void worker_read_done(struct worker *w, size_t used)
 	w->arena_used += used;
 }
 
-/* Sends what a batch has gathered: before the loop sleeps (timers) and after its events. */
-static void on_prepare(uv_prepare_t *prepare)
+/* Sends what a batch has gathered, and frees what it has closed. */
+static void end_batch(struct worker *w)
 {
-	worker_flush(prepare->data);
+	worker_flush(w);
+	while (w->closed) {
+		struct gateway_socket *s = w->closed;
+		w->closed = s->next_closed;
+		w->open_sockets--;
+		s->calls->closed(s);
+	}
 }
 
-static void on_check(uv_check_t *check)
+/* Those that had more than was taken of them: each once. */
+static void look_again(struct worker *w)
 {
-	worker_flush(check->data);
+	struct gateway_socket *list = w->again;
+	w->again = NULL;
+	if (list)
+		list->again_link = &list;
+	while (list) {
+		struct gateway_socket *s = list;
+		list = s->again_next;
+		if (list)
+			list->again_link = &list;
+		s->again_link = NULL;
+		socket_event(s, 0);
+	}
+}
+
+/* Connections are watched by an epoll of our own, edge-triggered, as libuv cannot: told once, never asked again. The
+ * loop of libuv is one more thing to watch in it. */
+void worker_run(struct worker *w)
+{
+	struct epoll_event events[EVENTS_MAX];
+	bool loop_ready = true;
+	for (;;) {
+		if (loop_ready || uv_backend_timeout(&w->loop) == 0)
+			uv_run(&w->loop, UV_RUN_NOWAIT);
+		end_batch(w);
+		if (!uv_loop_alive(&w->loop) && !w->open_sockets)
+			break;
+		int wait_ms = w->again ? 0 : uv_backend_timeout(&w->loop);
+		int n = epoll_wait(w->epoll_fd, events, EVENTS_MAX, wait_ms);
+		uv_update_time(&w->loop);
+		worker_event(w);
+		loop_ready = n <= 0;
+		look_again(w);
+		for (int i = 0; i < n; i++) {
+			if (events[i].data.ptr)
+				socket_event(events[i].data.ptr, events[i].events);
+			else
+				loop_ready = true;
+		}
+	}
 }
 
 void worker_wheel_put(struct worker *w, struct gateway_socket *s)
@@ -156,23 +207,33 @@ void generation_unref(struct generation *g)
 		return;
 	policy_close(g->policy);
 	conf_unref(g->conf);
+	body_strip_free(g->strip);
+	free(g->route);
 	free(g);
+}
+
+struct route_model *worker_route(struct worker *w, struct generation *g, const struct conf_model *model)
+{
+	struct route_model **known = &g->route[model - g->conf->models];
+	if (!*known)
+		*known = route_model(w->gateway->options.route, str_of(model->name), true);
+	return *known;
 }
 
 bool worker_open(struct worker *w)
 {
 	w->arena = aligned_alloc(4096, WORKER_ARENA + 4096);
 	w->event_scratch = malloc(EVENT_MAX + WORKER_READ); /* touched only where such events come */
-	if (!w->arena || !w->event_scratch || uv_loop_init(&w->loop) != 0)
+	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (!w->arena || !w->event_scratch || w->epoll_fd < 0 || uv_loop_init(&w->loop) != 0)
 		return false;
 	memset(w->arena + WORKER_ARENA, 0, 4096);
 	w->held_last = &w->held_first;
 	w->retry_tokens = 3;
-	w->prepare.data = w->check.data = w->tick.data = w->commit_async.data = w;
-	uv_prepare_init(&w->loop, &w->prepare);
-	uv_prepare_start(&w->prepare, on_prepare);
-	uv_check_init(&w->loop, &w->check);
-	uv_check_start(&w->check, on_check);
+	w->tick.data = w->commit_async.data = w;
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
+	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, uv_backend_fd(&w->loop), &event) != 0)
+		return false;
 	uv_timer_init(&w->loop, &w->tick);
 	uv_timer_start(&w->tick, on_tick, WHEEL_MS, WHEEL_MS);
 	worker_event(w);
@@ -184,8 +245,6 @@ void worker_shut(struct worker *w)
 {
 	w->shut = true;
 	atomic_store_explicit(&w->ticks, TICKS_ENDED, memory_order_relaxed);
-	uv_close((uv_handle_t *) &w->prepare, NULL);
-	uv_close((uv_handle_t *) &w->check, NULL);
 	uv_close((uv_handle_t *) &w->tick, NULL);
 	uv_close((uv_handle_t *) &w->commit_async, NULL);
 	mailbox_close(&w->mailbox);
@@ -195,13 +254,16 @@ void worker_free(struct worker *w)
 {
 	for (struct request *r = w->free_requests, *next; r; r = next) {
 		next = r->next;
+		buf_free(&r->text);
 		free(r);
 	}
 	generation_unref(w->generation);
 	generation_unref(w->prepared);
-	buf_free(&w->log);
+	buf_free(&w->scratch);
 	free(w->listeners);
 	free(w->event_scratch);
+	if (w->arena && w->epoll_fd >= 0)
+		close(w->epoll_fd);
 	free(w->arena);
 	w->arena = NULL;
 }

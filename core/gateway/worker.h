@@ -18,11 +18,12 @@
 enum {
 	WORKER_ARENA = 1280 * 1024,
 	WORKER_READ = 64 * 1024,      /* room that a read finds at least */
+	WORKER_LATE_MAX = 768 * 1024, /* large bodies sent at the end of a batch: what a second-level cache holds */
 	WORKER_SLACK = 64,            /* readable bytes behind what was read: the body scan reads in vectors */
 	WHEEL_SLOTS = 1024,
 	WHEEL_MS = 128,
 	POOL_BUCKETS = 256,           /* idle upstream connections, by replica */
-	POOL_IDLE_MAX = 64,           /* per replica and worker */
+	POOL_IDLE_MAX = 64,           /* per bucket and worker */
 	BACKLOG_HIGH = 256 * 1024,    /* bytes waiting for a slow client, above which the engine is not read */
 	BACKLOG_LOW = 64 * 1024,
 	EVENT_MAX = 1024 * 1024,      /* one event of a stream */
@@ -40,6 +41,8 @@ struct generation {
 	int refs;
 	struct conf *conf;
 	struct policy *policy;
+	struct body_strip *strip;   /* what any of the snapshot's engines strips */
+	struct route_model **route; /* of each of conf->models, NULL: not looked up yet */
 };
 
 struct client;
@@ -62,18 +65,19 @@ struct worker {
 	struct gateway *gateway;
 	unsigned index;
 	pthread_t thread;
-	uv_loop_t loop;
-	uv_prepare_t prepare;
-	uv_check_t check;
+	uv_loop_t loop;             /* timers, messages, listeners */
+	int epoll_fd;               /* connections, and the loop itself */
 	uv_timer_t tick;
 	uv_async_t commit_async;
 	struct mailbox mailbox;
 	uint64_t now_ms;            /* monotonic, of this batch */
 
 	char *arena;                /* what was read in this batch, and what is being sent of it */
-	size_t arena_used;
+	size_t arena_used, late_bytes;
 	struct overflow *overflow;  /* blocks for a batch that needs more */
 	struct gateway_socket *dirty;
+	struct gateway_socket *again;  /* to be looked at before the next wait */
+	struct gateway_socket *closed; /* to be freed at the end of the batch */
 	struct gateway_socket *wheel[WHEEL_SLOTS];
 	uint64_t wheel_at;          /* slot number that comes next */
 	unsigned open_sockets;
@@ -87,6 +91,7 @@ struct worker {
 	struct request *free_requests;
 	unsigned n_free_requests;
 	struct upstream *idle[POOL_BUCKETS];
+	uint16_t n_idle[POOL_BUCKETS];
 
 	struct request *held_first, **held_last; /* answers that wait for the ledger, in order of their records */
 	atomic_bool holding;        /* someone waits: the ledger's thread looks */
@@ -102,11 +107,18 @@ struct worker {
 	struct policy_admission admission; /* scratch */
 	struct request_metrics metrics[METRICS_CACHE];
 	struct routing_metrics routing[ROUTING_CACHE];
-	struct buf log;
-	_Atomic unsigned n_held, n_active, n_clients;
-	_Atomic uint64_t n_requests, n_errors;
+	struct buf scratch;         /* the head of an answer, while it is put together */
+	/* Written by this worker alone, read by others. */
+	_Atomic uint64_t n_held, n_active, n_clients, n_requests, n_errors;
 	_Atomic uint64_t ticks;     /* turns of the timer, for who watches; then TICKS_ENDED */
 };
+
+/* Adds to one of its counts. */
+static inline void worker_count(_Atomic uint64_t *count, int change)
+{
+	uint64_t now = atomic_load_explicit(count, memory_order_relaxed);
+	atomic_store_explicit(count, now + (uint64_t) (int64_t) change, memory_order_relaxed);
+}
 
 struct gateway {
 	struct gateway_options options;
@@ -120,9 +132,11 @@ struct gateway {
 
 /* worker.c */
 bool worker_open(struct worker *w);
+/* Until all is closed. */
+void worker_run(struct worker *w);
 void worker_shut(struct worker *w); /* closes the loop's own handles: it ends when all else is closed */
 void worker_free(struct worker *w);
-void worker_event(struct worker *w); /* at the start of each callback from the loop */
+void worker_event(struct worker *w); /* at the start of each callback from the loop: what time it is */
 void worker_dirty(struct worker *w, struct gateway_socket *s);
 void worker_wheel_put(struct worker *w, struct gateway_socket *s);
 /* Memory until the end of the batch, never NULL unless the machine is out of it. */
@@ -134,6 +148,8 @@ void worker_read_done(struct worker *w, size_t used);
 void worker_flush(struct worker *w);
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g);
+/* The table of a model's replicas. */
+struct route_model *worker_route(struct worker *w, struct generation *g, const struct conf_model *model);
 /* drain.c: the end of a worker, a step each tick. */
 void drain_begin(struct worker *w, uint64_t grace_ms);
 void drain_step(struct worker *w);
@@ -203,6 +219,8 @@ struct request {
 	bool settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
 	bool done_seen, finished, auth_pending, free_later;
 	bool complete;               /* the engine's answer came whole */
+	bool sent;                   /* to an engine, at least once */
+	bool fresh;                  /* a plain answer whose head lies in the worker's scratch */
 	uint16_t status;
 	uint32_t flags;              /* enum sl_usage_flag */
 	unsigned auth_next;
@@ -219,27 +237,30 @@ struct request {
 	char model_name[SL_NAME_MAX];
 	struct buf text;             /* body, as it came */
 	size_t text_len;
-	struct body body;
 	int64_t max_output;          /* bound that is sent to the engine, 0: none */
 	int priority;
-	struct quota_reservation reservation;
-	struct quota_limit shown[2]; /* limits for the rate-limit headers: requests, tokens */
 	bool has_shown[2];
 	struct route_use use;        /* of the replica, and what routing knows of the prompt */
 	void *prompt_keys;           /* memory of use.keys and its hold */
 	struct route_waiter waiter;
 	struct mail wake_mail, auth_mail;
 	struct auth_result *auth_result; /* of an authentication that came later; NULL: out of memory */
-	uint64_t started_ns, sent_ns, first_byte_ns, wait_ns;
+	uint64_t started_ns, first_byte_ns, wait_ns;
 	uint64_t started_ms;         /* Unix time */
 	struct body_usage usage;
 	int64_t events;              /* with content, of a stream */
 	uint64_t answer_bytes;
 	struct buf hold;             /* the end of the answer, until its record is durable */
 	struct buf tail;             /* last bytes of a long plain answer, to find its usage in */
+	sl_str whole;                /* body of a plain answer that came in one piece, in the arena */
 	uint64_t seq;
 	char replica_name[SL_NAME_MAX];
 	const char *error_code;      /* for the log */
+
+	/* Large, and not cleared for a new request: each is filled before it is looked at. */
+	struct quota_reservation reservation; /* n is 0 until then */
+	struct quota_limit shown[2]; /* limits for the rate-limit headers: requests, tokens; see has_shown */
+	struct body body;
 };
 
 /* A head was read: begins a request or answers at once. False: the connection ends. */
@@ -271,6 +292,8 @@ void routing_free(struct request *r);
 
 /* relay.c: what the engine sends. */
 void relay_head(struct request *r, const struct http_head *head);
+/* At the end of the callback that brought the head: what of the answer lies in the worker's memory is kept. */
+void relay_keep(struct request *r);
 /* Pieces of the body. raw: the same bytes as they came, whole chunks with their framing; absent: they are not. */
 void relay_pieces(struct request *r, struct upstream *u, const sl_str *pieces, unsigned n, sl_str raw);
 void relay_body(struct request *r, struct upstream *u, sl_str piece);
@@ -280,8 +303,9 @@ void relay_broken(struct request *r, const char *code, const char *text);
 
 /* settle.c */
 void settle_request(struct request *r);
-/* Settles, then lets `hold` go out when the record is durable. */
-void settle_and_finish(struct request *r);
+/* Settles, then lets the end of the answer go out when the record is durable. head: what is in r->hold or in the
+ * worker's scratch; body: what follows it, in the arena, or nothing. */
+void settle_and_finish(struct request *r, sl_str head, sl_str body);
 void settle_release_held(struct worker *w, uint64_t committed);
 void settle_finish(struct request *r);
 

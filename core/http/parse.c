@@ -104,6 +104,26 @@ static const char *value_end(const char *p, const char *end)
 	return p;
 }
 
+/* The first byte that may not stand in a field's name. */
+static const char *name_end(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	/* Letters and hyphens at once, which is what names are made of; the table says what else is fine. */
+	for (; end - p >= 16; p++) {
+		__m128i v = _mm_loadu_si128((const __m128i *) p), small = _mm_or_si128(v, _mm_set1_epi8(0x20));
+		__m128i letter = _mm_and_si128(_mm_cmpgt_epi8(small, _mm_set1_epi8('a' - 1)), _mm_cmplt_epi8(small, _mm_set1_epi8('z' + 1)));
+		letter = _mm_or_si128(letter, _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
+		unsigned other = (unsigned) ~_mm_movemask_epi8(letter) & 0xffff;
+		p += other ? __builtin_ctz(other) : 15;
+		if (other && !is((unsigned char) *p, TOKEN))
+			return p;
+	}
+#endif
+	while (p < end && is((unsigned char) *p, TOKEN))
+		p++;
+	return p;
+}
+
 /* CRLF at r->at: COMPLETE and stepped over. */
 static enum http_parse line_end(struct reader *r)
 {
@@ -254,9 +274,7 @@ static enum http_parse understand(struct reader *r, sl_str name, sl_str value)
 /* One `name: value` line. */
 static enum http_parse read_field(struct reader *r)
 {
-	const char *start = r->at, *p = start;
-	while (p < r->end && is((unsigned char) *p, TOKEN))
-		p++;
+	const char *start = r->at, *p = name_end(start, r->end);
 	if (p == r->end)
 		return HTTP_INCOMPLETE;
 	if (*p != ':' || p == start) {
@@ -479,15 +497,6 @@ sl_str http_header(const struct http_head *head, const char *name)
 	return (sl_str){ NULL, 0 };
 }
 
-unsigned http_header_count(const struct http_head *head, const char *name)
-{
-	sl_str wanted = str_of(name);
-	unsigned n = 0;
-	for (unsigned i = 0; i < head->n_headers; i++)
-		n += is_named(&head->headers[i], wanted);
-	return n;
-}
-
 static bool list_has(sl_str value, sl_str token)
 {
 	sl_str rest = value, element;
@@ -497,17 +506,12 @@ static bool list_has(sl_str value, sl_str token)
 	return false;
 }
 
-bool http_list_has(sl_str value, const char *token)
-{
-	return list_has(value, str_of(token));
-}
-
 bool http_is_hop_header(const struct http_head *head, sl_str name)
 {
-	static const char *const names[] = { "te", "trailer", "upgrade", "connection", "keep-alive", "proxy-connection",
-		                             "transfer-encoding", "proxy-authenticate", "proxy-authorization" };
+	static const sl_str names[] = { STR("te"), STR("trailer"), STR("upgrade"), STR("connection"), STR("keep-alive"),
+		STR("proxy-connection"), STR("transfer-encoding"), STR("proxy-authenticate"), STR("proxy-authorization") };
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (is_word(name, names[i]))
+		if (name.len == names[i].len && eq_lower(name, names[i].ptr))
 			return true;
 	if (!head->connection_names)
 		return false;

@@ -56,10 +56,6 @@ enum http_parse http_parse_response(const char *data, size_t len, struct http_he
 
 /* The first header of that name (any case), absent {NULL,0} when there is none. */
 sl_str http_header(const struct http_head *head, const char *name);
-/* How many headers have that name. */
-unsigned http_header_count(const struct http_head *head, const char *name);
-/* Is `token` in the comma-separated list `value` (any case)? */
-bool http_list_has(sl_str value, const char *token);
 /* Hop by hop (RFC 9110 7.6.1), or named by the head's own Connection header: not to be passed on. */
 bool http_is_hop_header(const struct http_head *head, sl_str name);
 

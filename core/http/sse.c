@@ -130,12 +130,3 @@ sl_str sse_data(sl_str event, char *scratch)
 	}
 	return found;
 }
-
-sl_str sse_type(sl_str event)
-{
-	sl_str rest = without_mark(event), line, value, found = { NULL, 0 };
-	while (next_line(&rest, &line))
-		if (line_is(line, STR("event"), &value))
-			found = value;
-	return found;
-}

@@ -17,7 +17,5 @@ size_t sse_event(const char *data, size_t len, size_t *scanned, bool last);
  * scratch (room >= event.len), which is then the span. Absent: no data line (a comment, a ping). One space behind
  * the colon is dropped. */
 sl_str sse_data(sl_str event, char *scratch);
-/* The value of the event's last `event:` line, absent when there is none. */
-sl_str sse_type(sl_str event);
 
 #endif

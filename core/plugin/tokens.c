@@ -123,22 +123,34 @@ static void give_back(struct plugin_tokens *t, uint32_t index, struct plugin_tok
 	t->free = index + 1;
 }
 
-/* The end of a token: only now may the instance go. */
+/* Under the lock. The end of a token: only now may the instance go. */
+static void count_back(struct plugin_tokens *t)
+{
+	if (atomic_fetch_sub(&t->out, 1) == 1 && t->closing)
+		pthread_cond_broadcast(&t->all_back);
+}
+
 static void one_less(struct plugin_tokens *t)
 {
 	pthread_mutex_lock(&t->lock);
-	if (atomic_fetch_sub(&t->out, 1) == 1)
-		pthread_cond_broadcast(&t->all_back);
+	count_back(t);
 	pthread_mutex_unlock(&t->lock);
+}
+
+/* Under the lock. */
+static bool find_token(struct plugin_tokens *t, sl_token token, struct plugin_token *out)
+{
+	uint32_t index = token & (PLUGIN_TOKENS_MAX - 1);
+	bool found = t->slots && index < t->fresh && t->slots[index].done && t->slots[index].generation == token >> SLOT_BITS;
+	if (found)
+		give_back(t, index, out);
+	return found;
 }
 
 static bool take_token(struct plugin_tokens *t, sl_token token, struct plugin_token *out)
 {
-	uint32_t index = token & (PLUGIN_TOKENS_MAX - 1);
 	pthread_mutex_lock(&t->lock);
-	bool found = t->slots && index < t->fresh && t->slots[index].done && t->slots[index].generation == token >> SLOT_BITS;
-	if (found)
-		give_back(t, index, out);
+	bool found = find_token(t, token, out);
 	pthread_mutex_unlock(&t->lock);
 	return found;
 }
@@ -185,11 +197,14 @@ int plugin_token_finish(struct plugin *p, sl_token number, const void *result, s
 
 bool plugin_token_drop(struct plugin *p, sl_token number)
 {
+	struct plugin_tokens *t = &p->tokens;
 	struct plugin_token token;
-	if (!take_token(&p->tokens, number, &token))
-		return false;
-	one_less(&p->tokens);
-	return true;
+	pthread_mutex_lock(&t->lock);
+	bool found = find_token(t, number, &token);
+	if (found)
+		count_back(t);
+	pthread_mutex_unlock(&t->lock);
+	return found;
 }
 
 /* The next token at or behind *i whose deadline has passed. */

@@ -27,14 +27,15 @@ static void expand_scope(const struct policy_request *r, const char *scope, char
 {
 	static const sl_str none = { NULL, 0 };
 	const sl_identity *who = r->identity;
-	bool key = strcmp(scope, "key") == 0, user = strcmp(scope, "user") == 0;
+	bool own = strchr(scope, ':') != NULL; /* the words have none */
+	bool key = !own && scope[0] == 'k', user = !own && scope[0] == 'u';
 	if (key && who->key[0])
 		put_scope(out, STR("key:"), str_of(who->key), none);
 	else if ((key || user) && who->user[0])
 		put_scope(out, STR("user:"), str_of(who->tenant), str_of(who->user));
-	else if (key || user || strcmp(scope, "tenant") == 0)
+	else if (key || user || (!own && scope[0] == 't'))
 		put_scope(out, STR("tenant:"), str_of(who->tenant), none);
-	else if (strcmp(scope, "model") == 0)
+	else if (!own && scope[0] == 'm')
 		put_scope(out, STR("model:"), r->model ? str_of(r->model->name) : r->model_name, none);
 	else
 		put_scope(out, STR(""), str_of(scope), none);

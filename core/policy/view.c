@@ -16,8 +16,16 @@ const char policy_kind_limits[] = "sluice.limits", policy_kind_replica[] = "slui
 enum { OWNER = 1, REQUEST_PROMPT = 2, REQUEST_TENANT = 3, REQUEST_TIER = 4, TIER_LIMITS = 2, MODEL_REPLICAS = 2,
        REPLICAS_POOL = 2 };
 
+/* The number of the field that is asked for. Upvalue 1: name -> number; upvalue 2: what this is; upvalue 3: where Lua
+ * keeps the names, in the order of their numbers. Lua has each short string once, and the table keeps these alive, so a
+ * name is known by its address. */
 lua_Integer policy_field_number(lua_State *L)
 {
+	const char *const *known = lua_touserdata(L, lua_upvalueindex(3));
+	const char *asked = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+	for (lua_Integer i = 0; asked && known[i]; i++)
+		if (known[i] == asked)
+			return i + 1;
 	lua_pushvalue(L, 2);
 	if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER)
 		return lua_tointeger(L, 3);
@@ -174,6 +182,21 @@ static const char *const no_fields[] = { NULL };
 static int limits_index(lua_State *L)
 {
 	return (int) policy_field_number(L);
+}
+
+/* The index functions of views of the policy's own, which find themselves in upvalue 4. */
+static int live_request_index(lua_State *L)
+{
+	lua_pushvalue(L, lua_upvalueindex(4));
+	lua_replace(L, 1);
+	return request_index(L);
+}
+
+static int live_tier_index(lua_State *L)
+{
+	lua_pushvalue(L, lua_upvalueindex(4));
+	lua_replace(L, 1);
+	return tier_index(L);
 }
 
 static const struct conf_model *model_of(lua_State *L)
@@ -373,13 +396,20 @@ static void make_type(lua_State *L, const struct view_type *type)
 	luaL_newmetatable(L, type->kind);
 	lua_pushvalue(L, -1);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, type->kind);
+	size_t n = 0;
+	while (type->fields[n])
+		n++;
 	lua_newtable(L);
-	for (int i = 0; type->fields[i]; i++) {
-		lua_pushinteger(L, i + 1);
-		lua_setfield(L, -2, type->fields[i]);
+	const char **names = lua_newuserdatauv(L, (n + 1) * sizeof *names, 0);
+	for (size_t i = 0; i < n; i++) {
+		names[i] = lua_pushstring(L, type->fields[i]);
+		lua_pushinteger(L, (lua_Integer) i + 1);
+		lua_rawset(L, -4);
 	}
+	names[n] = NULL;
 	lua_pushstring(L, type->word);
-	lua_pushcclosure(L, type->index, 2);
+	lua_insert(L, -2);
+	lua_pushcclosure(L, type->index, 3);
 	lua_setfield(L, -2, "__index");
 	lua_pushcfunction(L, read_only);
 	lua_setfield(L, -2, "__newindex");
@@ -429,6 +459,44 @@ void policy_view_setup(lua_State *L, struct policy *p)
 	keep_names(L, p->conf);
 }
 
+/* Views that belong to another one, by the number of their user value. */
+struct part {
+	const char *name;
+	int value;
+};
+
+/* The policy's own view is the same in every call, and so are its parts: Lua finds them in a table, and calls C only for
+ * what that lacks. It has a metatable of its own for that, which test_kind() knows. */
+static void make_live(lua_State *L, int view, const char *kind, lua_CFunction index, const struct part *parts)
+{
+	static const char *const same[] = { "__name", "__newindex", "__metatable", NULL };
+	lua_rawgetp(L, LUA_REGISTRYINDEX, kind);
+	int common = lua_gettop(L), own = common + 1, found = common + 2, behind = common + 3;
+	for (int i = 0; i < 3; i++)
+		lua_newtable(L);
+	for (int i = 0; same[i]; i++) {
+		lua_getfield(L, common, same[i]);
+		lua_setfield(L, own, same[i]);
+	}
+	for (; parts->name; parts++) {
+		lua_getiuservalue(L, view, parts->value);
+		lua_setfield(L, found, parts->name);
+	}
+	lua_getfield(L, common, "__index");
+	for (int i = 1; i <= 3; i++)
+		lua_getupvalue(L, behind + 1, i);
+	lua_pushvalue(L, view);
+	lua_pushcclosure(L, index, 4);
+	lua_setfield(L, behind, "__index");
+	lua_settop(L, behind);
+	lua_setmetatable(L, found);
+	lua_setfield(L, own, "__index");
+	lua_pushvalue(L, own);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, kind + 1);
+	lua_setmetatable(L, view);
+	lua_settop(L, common - 1);
+}
+
 static void attach(lua_State *L, int view, int value)
 {
 	lua_setiuservalue(L, view, value);
@@ -445,7 +513,12 @@ void policy_push_request(lua_State *L, struct policy_box *box, int owner)
 	new_view(L, box, kind_tier, 2, owner);
 	new_view(L, box, policy_kind_limits, 1, owner);
 	attach(L, view + 1, TIER_LIMITS);
+	if (!owner)
+		make_live(L, view + 1, kind_tier, live_tier_index, (const struct part[]){ { "limits", TIER_LIMITS }, { NULL, 0 } });
 	attach(L, view, REQUEST_TIER);
+	if (!owner)
+		make_live(L, view, policy_kind_request, live_request_index, (const struct part[]){
+			{ "tier", REQUEST_TIER }, { "tenant", REQUEST_TENANT }, { "prompt", REQUEST_PROMPT }, { NULL, 0 } });
 }
 
 void policy_push_model(lua_State *L, struct policy_box *box, int owner)
@@ -476,7 +549,13 @@ static void *test_kind(lua_State *L, int index, const char *kind)
 		return NULL;
 	lua_rawgetp(L, LUA_REGISTRYINDEX, kind);
 	bool same = lua_rawequal(L, -1, -2);
-	lua_pop(L, 2);
+	lua_pop(L, 1);
+	if (!same) { /* the policy's own; see make_live() */
+		lua_rawgetp(L, LUA_REGISTRYINDEX, kind + 1);
+		same = lua_rawequal(L, -1, -2);
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
 	return same ? data : NULL;
 }
 

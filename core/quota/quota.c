@@ -256,6 +256,31 @@ void quota_restore(struct quota *q, struct quota_now now, const struct quota_lim
 		restore_once(q, now, limit, &print, wall_ms, amount);
 }
 
+/* With the shard's lock. */
+static void read_counter(struct shard *s, struct counter *c, struct quota_now now, struct quota_state *out)
+{
+	counter_advance(c, table_now(s, now));
+	out->used = c->used;
+	out->reserved = c->reserved;
+	out->resets_in_ms = counter_resets_in_ms(c, now);
+}
+
+bool quota_read_reserved(struct quota *q, struct quota_now now, const struct quota_reservation *reservation,
+                         enum quota_metric metric, struct quota_state *out)
+{
+	for (unsigned i = 0; i < reservation->n; i++) {
+		if (reservation->part[i].metric != metric)
+			continue;
+		struct counter *c = reservation->part[i].counter; /* it stays where it is while the reservation holds it */
+		struct shard *s = &q->shard[c->shard];
+		pthread_mutex_lock(&s->lock);
+		read_counter(s, c, now, out);
+		pthread_mutex_unlock(&s->lock);
+		return true;
+	}
+	return false;
+}
+
 void quota_read(struct quota *q, struct quota_now now, const struct quota_limit *limit, struct quota_state *out)
 {
 	*out = (struct quota_state){ 0 };
@@ -266,12 +291,8 @@ void quota_read(struct quota *q, struct quota_now now, const struct quota_limit 
 	struct shard *s = &q->shard[print.shard];
 	pthread_mutex_lock(&s->lock);
 	struct counter *c = table_find(s, &print);
-	if (c) {
-		counter_advance(c, table_now(s, now));
-		out->used = c->used;
-		out->reserved = c->reserved;
-		out->resets_in_ms = counter_resets_in_ms(c, now);
-	}
+	if (c)
+		read_counter(s, c, now, out);
 	pthread_mutex_unlock(&s->lock);
 }
 

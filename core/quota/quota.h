@@ -100,6 +100,9 @@ struct quota_state {
 	int64_t used, reserved;
 	uint64_t resets_in_ms; /* until the window is empty again if nothing more comes */
 };
+/* The counter of a reservation's first limit of that metric, found without a search. False: it has none. */
+bool quota_read_reserved(struct quota *q, struct quota_now now, const struct quota_reservation *reservation,
+                         enum quota_metric metric, struct quota_state *out);
 /* For headers and `sluicectl limits`. */
 void quota_read(struct quota *q, struct quota_now now, const struct quota_limit *limit, struct quota_state *out);
 /* Sum of all that is reserved now, by metric: 0 at rest. */

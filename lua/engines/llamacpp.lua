@@ -14,7 +14,8 @@ return {
   usage_option = true,
   usage_running = false,
   full = { 503 },
-  strip = { "id_slot", "cache_prompt", "lora", "grammar" },
+  -- Power over the server, or over other tenants' requests: not for clients.
+  strip = { "id_slot", "cache_prompt", "lora", "grammar", "n_predict", "n_cmpl", "ignore_eos" },
   keepalive = "4s",
   -- First guess of its speed in milliseconds, a small model on a small machine; what is seen puts it right.
   step = { base = 20, prefill = 1, quadratic = 1.0e-5, sequence = 5, context = 100e-6 },

@@ -8,6 +8,12 @@ return {
   usage_option = true,
   usage_running = false,
   full = { 503, 429 },
-  strip = {},
+  -- Nobody knows which server it is: what any of them takes as power over itself, or over other tenants' requests.
+  strip = {
+    "priority", "cache_salt", "request_id", "rid", "kv_transfer_params", "ec_transfer_params", "vllm_xargs", "chat_template",
+    "mm_processor_kwargs", "media_io_kwargs", "ignore_eos", "use_beam_search", "prompt_embeds", "data_parallel_rank",
+    "lora", "lora_path", "session_params", "custom_logit_processor", "bootstrap_host", "bootstrap_port", "bootstrap_room",
+    "id_slot", "cache_prompt", "n_predict", "n_cmpl",
+  },
   keepalive = "4s",
 }

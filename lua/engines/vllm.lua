@@ -16,7 +16,8 @@ return {
   -- Power over the engine, or over other tenants' requests: not for clients.
   strip = {
     "priority", "cache_salt", "request_id", "kv_transfer_params", "ec_transfer_params", "vllm_xargs",
-    "chat_template", "mm_processor_kwargs", "media_io_kwargs",
+    "chat_template", "mm_processor_kwargs", "media_io_kwargs", "ignore_eos", "use_beam_search", "prompt_embeds",
+    "data_parallel_rank",
   },
   keepalive = "4s",
   -- First guess of its speed in milliseconds, an 8B model on one large GPU; what is seen puts it right.

@@ -44,17 +44,22 @@ static void check_body(const struct body *body, const char *data, size_t size)
 	CHECK(body->prompts >= 1 && body->prompts <= 2048 && body->prompt.end > 0);
 }
 
+static const char *const stripped[] = { "priority", "cache_salt", "rid", "x" };
+static struct body_strip *strip; /* for the whole process */
+
 /* Scans a copy at another alignment with other bytes behind it. */
 static bool scan(const uint8_t *data, size_t size, size_t shift, int fill, enum body_door door, struct body *body,
                  struct body_reject *why)
 {
+	if (!strip)
+		strip = body_strip_new(stripped, sizeof stripped / sizeof stripped[0]);
 	char *copy = malloc(shift + size + PAD);
-	CHECK(copy);
+	CHECK(copy && strip);
 	memset(copy, fill, shift + size + PAD);
 	if (size)
 		memcpy(copy + shift, data, size);
 	memset(why, 0, sizeof *why);
-	bool ok = body_scan(copy + shift, size, door, body, why);
+	bool ok = body_scan(copy + shift, size, door, strip, body, why);
 	if (ok)
 		check_body(body, copy + shift, size);
 	else

@@ -10,12 +10,15 @@
 #include <string.h>
 #include <sluice/auth.h>
 
+#include "plugins/auth/keys/sha256.h"
+
 enum { BODY = 34, CHECK = 6, PREFIX_MAX = 16, KEY_MAX = PREFIX_MAX + BODY + CHECK, DIGEST = 32 };
 
 struct keys {
 	const sl_host *host;
 	EVP_MD *sha256; /* fetched once: a look-up by name costs more than the hash */
-	uint32_t crc_table[256];
+	uint32_t crc_table[4][256];
+	int fast; /* the processor hashes */
 	char prefix[PREFIX_MAX + 1];
 	size_t prefix_len;
 };
@@ -39,34 +42,38 @@ static int incorrect(sl_error *error)
 }
 
 /* CRC-32 of IEEE 802.3, low bit first. */
-static void crc_table_fill(uint32_t table[256])
+static void crc_table_fill(uint32_t table[4][256])
 {
 	for (uint32_t i = 0; i < 256; i++) {
 		uint32_t r = i;
 		for (int bit = 0; bit < 8; bit++)
 			r = r & 1 ? r >> 1 ^ 0xedb88320u : r >> 1;
-		table[i] = r;
+		table[0][i] = r;
 	}
+	for (int k = 1; k < 4; k++) /* of a byte that k others follow */
+		for (uint32_t i = 0; i < 256; i++)
+			table[k][i] = table[k - 1][i] >> 8 ^ table[0][table[k - 1][i] & 0xff];
 }
 
-static uint32_t crc32_of(const uint32_t table[256], const char *text, size_t len)
+static uint32_t crc32_of(const uint32_t table[4][256], const char *text, size_t len)
 {
+	const unsigned char *p = (const unsigned char *) text;
 	uint32_t r = UINT32_MAX;
-	for (size_t i = 0; i < len; i++)
-		r = table[(r ^ (unsigned char) text[i]) & 0xff] ^ r >> 8;
+	for (; len >= 4; len -= 4, p += 4)
+		r = table[3][(r ^ p[0]) & 0xff] ^ table[2][(r >> 8 ^ p[1]) & 0xff] ^ table[1][(r >> 16 ^ p[2]) & 0xff] ^
+		    table[0][(r >> 24 ^ p[3]) & 0xff];
+	for (; len; len--, p++)
+		r = table[0][(r ^ *p) & 0xff] ^ r >> 8;
 	return ~r;
 }
 
 /* Value of a character of base62 (0-9A-Za-z), -1: none. */
 static int base62_value(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A' + 10;
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 36;
-	return -1;
+	unsigned digit = (unsigned) (c - '0'), letter = (unsigned) ((c | 0x20) - 'a');
+	if (digit < 10)
+		return (int) digit;
+	return letter < 26 ? (int) letter + (c & 0x20 ? 36 : 10) : -1;
 }
 
 /* prefix, 34 characters of base62, and the CRC-32 of all that in 6 more, most significant first. */
@@ -112,6 +119,10 @@ static EVP_MD_CTX *own_context(void)
 static int hash(const struct keys *k, sl_str key, uint8_t digest[DIGEST])
 {
 	unsigned len = 0;
+	if (k->fast && key.len <= SHA256_SHORT_MAX) {
+		sha256_short(key.ptr, key.len, digest);
+		return 1;
+	}
 	EVP_MD_CTX *context = own_context();
 	return context && EVP_DigestInit_ex(context, k->sha256, NULL) && EVP_DigestUpdate(context, key.ptr, key.len) &&
 	       EVP_DigestFinal_ex(context, digest, &len) && len == DIGEST;
@@ -215,6 +226,7 @@ static int keys_open(const sl_host *host, const sl_conf *conf, void **self, sl_e
 	memcpy(k->prefix, prefix.ptr, prefix.len);
 	k->prefix_len = prefix.len;
 	crc_table_fill(k->crc_table);
+	k->fast = sha256_fast();
 	pthread_once(&once, make_context_key);
 	k->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	if (!k->sha256 || !has_context_key) {

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* write.c - applies groups of records, each in one transaction with the sequence that it reaches. */
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "plugins/store/sqlite/sqlite.h"
+
+/* Use comes in many rows. A statement has its own cost, about a third of a row's, so full groups of USAGE_ROWS share
+ * one. OR FAIL: a statement of many rows that can be undone by itself copies the pages that it changes; here the whole
+ * transaction is undone. */
+enum { USAGE_ROWS = 16 };
+#define USAGE_ROW "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+#define ROWS_4 USAGE_ROW ", " USAGE_ROW ", " USAGE_ROW ", " USAGE_ROW
 
 static const char *const sql[STATEMENTS] = {
 	[BEGIN] = "BEGIN IMMEDIATE",
@@ -11,8 +19,8 @@ static const char *const sql[STATEMENTS] = {
 	[ROLLBACK] = "ROLLBACK",
 	[GET_SEQ] = "SELECT value FROM meta WHERE name = 'seq'",
 	[PUT_SEQ] = "UPDATE meta SET value = ?1 WHERE name = 'seq'",
-	[PUT_USAGE] = "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-	              " ?19)",
+	[PUT_USAGE] = "INSERT INTO usage VALUES " USAGE_ROW,
+	[PUT_USAGES] = "INSERT OR FAIL INTO usage VALUES " ROWS_4 ", " ROWS_4 ", " ROWS_4 ", " ROWS_4,
 	[PUT_LEASE] = "INSERT INTO lease VALUES (?1, ?2, CASE WHEN json_valid(?3) THEN coalesce(json_extract(?3, '$.ended') = 1, 0)"
 	              " ELSE 0 END, ?3) ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, json = excluded.json",
 	[PUT_LEASE_CHANGE] = "INSERT INTO lease_change VALUES (?1, ?2, ?3, ?4)",
@@ -38,6 +46,10 @@ static bool step(sqlite3_stmt *q)
 	return code == SQLITE_DONE || code == SQLITE_ROW;
 }
 
+/* A field of a use record, whose data stays where it is until the statement has run. */
+#define BIND_FIELD(q, at, r, field) \
+	bind_field(q, at, (const char *) (r)->data + offsetof(sl_usage, field), sizeof ((sl_usage *) NULL)->field)
+
 static void bind_field(sqlite3_stmt *q, int at, const char *text, size_t room)
 {
 	sqlite3_bind_text(q, at, text, (int) strnlen(text, room), SQLITE_STATIC);
@@ -54,24 +66,42 @@ static int64_t clamp(uint64_t value)
 	return value > INT64_MAX ? INT64_MAX : (int64_t) value;
 }
 
-static bool put_usage(struct store *s, uint64_t seq, const sl_usage *u)
+/* Binds a row from parameter *at on. */
+static void bind_usage(sqlite3_stmt *q, int *at, const sl_record *r)
 {
-	sqlite3_stmt *q = s->statement[PUT_USAGE];
+	sl_usage u;
+	memcpy(&u, r->data, sizeof u);
 	const int64_t numbers[] = {
-		clamp(seq), clamp(u->started_ms), clamp(u->duration_us), clamp(u->ttft_us), clamp(u->wait_us), u->input_tokens,
-		u->cached_tokens, u->output_tokens, u->cost, u->flags, u->status, u->tries,
+		clamp(r->seq), clamp(u.started_ms), clamp(u.duration_us), clamp(u.ttft_us), clamp(u.wait_us), u.input_tokens,
+		u.cached_tokens, u.output_tokens, u.cost, u.flags, u.status, u.tries,
 	};
-	int at = 1;
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-		sqlite3_bind_int64(q, at++, numbers[i]);
-	bind_field(q, at++, u->request_id, sizeof u->request_id);
-	bind_field(q, at++, u->tenant, sizeof u->tenant);
-	bind_field(q, at++, u->user, sizeof u->user);
-	bind_field(q, at++, u->key, sizeof u->key);
-	bind_field(q, at++, u->model, sizeof u->model);
-	bind_field(q, at++, u->replica, sizeof u->replica);
-	bind_field(q, at, u->door, sizeof u->door);
+		sqlite3_bind_int64(q, (*at)++, numbers[i]);
+	BIND_FIELD(q, (*at)++, r, request_id);
+	BIND_FIELD(q, (*at)++, r, tenant);
+	BIND_FIELD(q, (*at)++, r, user);
+	BIND_FIELD(q, (*at)++, r, key);
+	BIND_FIELD(q, (*at)++, r, model);
+	BIND_FIELD(q, (*at)++, r, replica);
+	BIND_FIELD(q, (*at)++, r, door);
+}
+
+static bool put_usages(struct store *s, const sl_record *records, size_t n)
+{
+	sqlite3_stmt *q = s->statement[n == USAGE_ROWS ? PUT_USAGES : PUT_USAGE];
+	int at = 1;
+	for (size_t i = 0; i < n; i++)
+		bind_usage(q, &at, &records[i]);
 	return step(q);
+}
+
+/* How many of the records one statement takes: USAGE_ROWS rows of use, or one record. */
+static size_t row_count(const sl_record *records, size_t n)
+{
+	size_t rows = 0;
+	while (rows < n && rows < USAGE_ROWS && records[rows].type == SL_RECORD_USAGE && records[rows].size == sizeof(sl_usage))
+		rows++;
+	return rows == USAGE_ROWS ? rows : 1;
 }
 
 /* The number in a lease's id: the digits at its end. */
@@ -130,19 +160,17 @@ static bool put_object(struct store *s, const sl_record *r)
 	return step(q);
 }
 
-static int put(struct store *s, const sl_record *r, sl_error *error)
+/* n: as row_count() says. */
+static int put(struct store *s, const sl_record *r, size_t n, sl_error *error)
 {
 	bool done = false;
 	switch (r->type) {
-	case SL_RECORD_USAGE: {
-		sl_usage usage;
-		if (r->size != sizeof usage)
+	case SL_RECORD_USAGE:
+		if (r->size != sizeof(sl_usage))
 			return store_error(error, SL_EINVAL, "use record %llu has %u bytes, this store knows %zu: its version is another "
-			                   "than sluiced's", (unsigned long long) r->seq, r->size, sizeof usage);
-		memcpy(&usage, r->data, sizeof usage);
-		done = put_usage(s, r->seq, &usage);
+			                   "than sluiced's", (unsigned long long) r->seq, r->size, sizeof(sl_usage));
+		done = put_usages(s, r, n);
 		break;
-	}
 	case SL_RECORD_LEASE:
 		done = put_lease(s, r);
 		break;
@@ -188,13 +216,15 @@ static int put_group(struct store *s, const sl_record *records, size_t n, const 
 		                   (unsigned long long) (*last - records[0].seq + 1));
 	if (seal && *last < records[0].seq && !put_seal(s, seal))
 		return store_failed(s, "cannot write to", error);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0, rows; i < n; i += rows) {
+		rows = 1;
 		if (records[i].seq <= *last)
 			continue;
-		int code = put(s, &records[i], error);
+		rows = row_count(records + i, n - i);
+		int code = put(s, &records[i], rows, error);
 		if (code != SL_OK)
 			return code;
-		*last = records[i].seq;
+		*last = records[i + rows - 1].seq;
 	}
 	sqlite3_bind_int64(s->statement[PUT_SEQ], 1, clamp(*last));
 	return step(s->statement[PUT_SEQ]) && step(s->statement[COMMIT]) ? SL_OK : store_failed(s, "cannot write to", error);

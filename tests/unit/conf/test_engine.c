@@ -88,7 +88,10 @@ Test(engine, what_they_say_about_themselves)
 	cr_expect(llamacpp->can_start && llamacpp->unix_socket && llamacpp->close_after_stream && !llamacpp->usage_running);
 	cr_expect_eq(llamacpp->full_status[1], 0);
 	cr_expect(!openai->can_start && !openai->close_after_stream);
-	cr_expect_null(openai->strip[0]);
+	cr_expect(strips(sglang, "rid") && !strips(sglang, "id_slot") && strips(llamacpp, "id_slot") && !strips(llamacpp, "rid"));
+	for (size_t i = 0; i < c->n_engines; i++)
+		for (const char **name = c->engines[i].strip; *name; name++)
+			cr_expect(strips(openai, *name) || strcmp(*name, "grammar") == 0, "it may be any server: %s", *name);
 	conf_unref(c);
 }
 
@@ -165,6 +168,8 @@ Test(engine, files_that_are_wrong)
 		{ "return { full = 503 }", "field 'full'" },
 		{ "return { strip = \"x\" }", "field 'strip'" },
 		{ "return { strip = { 5 } }", "field 'strip'" },
+		{ "return { strip = { \"\" } }", "field 'strip'" },
+		{ "return { strip = { \"a_name_that_is_longer_than_31_bytes\" } }", "field 'strip'" },
 		{ "return { unix_socket = 1 }", "field 'unix_socket'" },
 		{ "return { keepalive = \"x\" }", "field 'keepalive'" },
 		{ "return { command = \"x\" }", "field 'command'" },

@@ -28,7 +28,7 @@ static bool accepts(sl_str value, size_t pad)
 	for (int i = 0; i < 64; i++)
 		buf_put(&text, "\"", 1);
 	cr_assert_not(text.failed);
-	bool ok = body_scan(text.data, len, BODY_CHAT, &body, &why);
+	bool ok = body_scan(text.data, len, BODY_CHAT, NULL, &body, &why);
 	buf_free(&text);
 	return ok;
 }
@@ -145,12 +145,12 @@ Test(json, whole_documents)
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
 		char room[256] = { 0 };
 		memcpy(room, texts[i].ptr, texts[i].len);
-		cr_assert_not(body_scan(room, texts[i].len, BODY_CHAT, &body, &why), "%s", room);
+		cr_assert_not(body_scan(room, texts[i].len, BODY_CHAT, NULL, &body, &why), "%s", room);
 		cr_expect_str_eq(why.code, "invalid_json", "%s: %s", room, why.message);
 		cr_expect_leq(why.offset, texts[i].len, "%s", room);
 	}
 	char room[256] = HEAD "01}";
-	cr_assert_not(body_scan(room, strlen(room), BODY_CHAT, &body, &why));
+	cr_assert_not(body_scan(room, strlen(room), BODY_CHAT, NULL, &body, &why));
 	cr_expect_eq(why.offset, strlen(HEAD) + 1, "the place of the fault");
 }
 
@@ -188,6 +188,6 @@ Test(json, many_members)
 	buf_puts(&text, "}");
 	size_t len = text.len;
 	cr_assert(buf_reserve(&text, 64));
-	cr_expect(body_scan(text.data, len, BODY_CHAT, &body, &why), "%s", why.message);
+	cr_expect(body_scan(text.data, len, BODY_CHAT, NULL, &body, &why), "%s", why.message);
 	buf_free(&text);
 }

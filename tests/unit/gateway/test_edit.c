@@ -10,18 +10,22 @@
 
 static struct request request;
 static struct route_replica replica;
+static const char *stripped[] = { "priority", "cache_salt", NULL };
 static struct conf_engine engine;
 
 static void scan(const char *text, enum body_door door)
 {
+	static const char *const others[] = { "priority", "cache_salt", "id_slot" };
 	struct body_reject why;
+	struct body_strip *strip = body_strip_new(others, 3);
 	buf_free(&request.text);
 	request = (struct request){ .replica = &replica, .engine = &engine, .door = door, .max_output = 99 };
 	buf_puts(&request.text, text);
 	cr_assert(buf_reserve(&request.text, WORKER_SLACK));
 	memset(request.text.data + request.text.len, 'x', WORKER_SLACK);
 	request.text_len = request.text.len;
-	cr_assert(body_scan(request.text.data, request.text_len, door, &request.body, &why), "%s: %s", text, why.message);
+	cr_assert(body_scan(request.text.data, request.text_len, door, strip, &request.body, &why), "%s: %s", text, why.message);
+	body_strip_free(strip); /* the names are ours */
 }
 
 /* The body with its edits, parsed. */
@@ -99,7 +103,7 @@ static void each_order(const int *order)
 static void setup(void)
 {
 	strcpy(replica.served_name, "served");
-	engine = (struct conf_engine){ .name = "e", .usage_option = true };
+	engine = (struct conf_engine){ .name = "e", .usage_option = true, .strip = stripped };
 }
 
 TestSuite(edit, .init = setup);
@@ -108,6 +112,24 @@ Test(edit, every_order_and_spacing)
 {
 	int order[MEMBERS] = { 0, 1, 2, 3, 4, 5 };
 	permute(order, 0, each_order);
+}
+
+/* What only other engines take stays, wherever it stands. */
+Test(edit, members_for_other_engines_stay)
+{
+	static const char *const texts[] = {
+		"{\"id_slot\":7,\"priority\":1,\"model\":\"asked\",\"messages\":[{}]}",
+		"{\"priority\":1,\"id_slot\":7,\"cache_salt\":1,\"model\":\"asked\",\"messages\":[{}]}",
+		"{\"model\":\"asked\",\"messages\":[{}],\"priority\":1,\"id_slot\":7}",
+		"{\"model\":\"asked\",\"messages\":[{}],\"id_slot\":7,\"priority\":1,\"cache_salt\":1}",
+	};
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		scan(texts[i], BODY_CHAT);
+		check(texts[i], 99);
+		json_t *object = edited(texts[i]);
+		cr_expect_eq(json_get_int(object, "id_slot", 0), 7, "%s", texts[i]);
+		json_decref(object);
+	}
 }
 
 Test(edit, a_bound_within_is_left_alone)

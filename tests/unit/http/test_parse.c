@@ -167,8 +167,6 @@ Test(parse, good_request)
 	cr_expect(str_eq(http_header(&head, "x-spaces"), STR("a  b")));
 	cr_expect_not_null(http_header(&head, "X-EMPTY").ptr, "present and empty");
 	cr_expect_null(http_header(&head, "X-None").ptr, "absent");
-	cr_expect(http_list_has(http_header(&head, "connection"), "X-Mine"));
-	cr_expect_not(http_list_has(http_header(&head, "connection"), "x"));
 }
 
 Test(parse, every_cut_is_incomplete)
@@ -249,7 +247,7 @@ Test(parse, limit_of_count)
 		n = add(n, "X: 1\r\n");
 	size_t whole = add(n, "\r\n");
 	cr_expect_eq(parse((sl_str){ big, whole }, false), HTTP_COMPLETE, "%s", why.message);
-	cr_expect_eq(http_header_count(&head, "x"), HTTP_HEADERS_MAX - 1);
+	cr_expect_eq(head.n_headers, HTTP_HEADERS_MAX);
 	whole = add(n, "X: 1\r\n");
 	cr_expect_eq(parse((sl_str){ big, whole }, false), HTTP_REJECTED);
 	cr_expect_eq(why.status, 431);

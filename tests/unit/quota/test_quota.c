@@ -330,6 +330,36 @@ Test(quota, what_was_used_before_a_restart)
 	quota_free(q);
 }
 
+/* What a reservation says of its counters is what a search finds. */
+Test(quota, a_reservation_knows_its_counters)
+{
+	struct quota *q = quota_new(64);
+	struct quota_limit limits[] = {
+		limit_of("k", QUOTA_TOKENS, QUOTA_SLIDING, 15000, 1000), limit_of("k", QUOTA_REQUESTS, QUOTA_SLIDING, 15000, 10),
+		limit_of("t", QUOTA_TOKENS, QUOTA_DAY, 0, 5000),
+	};
+	struct quota_use bound = { .requests = 1, .input_tokens = 7 };
+	struct quota_reservation first, held;
+	struct quota_state state, found;
+	cr_assert_eq(quota_reserve(q, at(20000, 1), limits, 3, &bound, &first, NULL), SL_OK);
+	quota_settle(q, at(20000, 1), &first, &bound);
+	cr_expect_not(quota_read_reserved(q, at(20000, 1), &first, QUOTA_TOKENS, &state), "it is settled");
+	bound.input_tokens = 11;
+	cr_assert_eq(quota_reserve(q, at(21000, 1), limits, 3, &bound, &held, NULL), SL_OK);
+	for (int i = 0; i < 2; i++) {
+		cr_assert(quota_read_reserved(q, at(22000, 1), &held, limits[i].metric, &state));
+		quota_read(q, at(22000, 1), &limits[i], &found);
+		cr_expect(state.used == found.used && state.reserved == found.reserved && state.resets_in_ms == found.resets_in_ms);
+	}
+	cr_assert(quota_read_reserved(q, at(22000, 1), &held, QUOTA_TOKENS, &state));
+	cr_expect(state.used == 7 && state.reserved == 11, "of the first limit with that metric");
+	cr_assert(quota_read_reserved(q, at(22000, 1), &held, QUOTA_REQUESTS, &state));
+	cr_expect_eq(state.used, 2);
+	cr_expect_not(quota_read_reserved(q, at(22000, 1), &held, QUOTA_COST, &state));
+	quota_settle(q, at(22000, 1), &held, &bound);
+	quota_free(q);
+}
+
 Test(quota, read_says_when_it_is_empty)
 {
 	struct quota *q = quota_new(64);

@@ -159,6 +159,36 @@ Test(sqlite, a_group_is_all_or_none)
 	cr_expect_eq(append(group, 1), SL_OK, "and the next group goes in");
 }
 
+/* Rows of use go in many at a time: whatever stands between them, and wherever a group begins, each is there once. */
+Test(sqlite, many_rows_and_others_between)
+{
+	enum { ROWS = 100 };
+	static sl_usage usages[ROWS];
+	static sl_record group[ROWS];
+	int64_t tokens = 0, rows = 0;
+	for (unsigned i = 0; i < ROWS; i++) {
+		bool other = i == 5 || i == 37 || i == 70;
+		usages[i] = usage_of("a", "m", 1000 + i, i, 1);
+		group[i] = other ? text_record(i + 1, SL_RECORD_OBJECT, "k/x", "{}") : usage_record(i + 1, &usages[i]);
+		tokens += other ? 0 : i;
+		rows += !other;
+	}
+	sl_record broken[ROWS];
+	memcpy(broken, group, sizeof group);
+	broken[ROWS - 1] = (sl_record){ .seq = ROWS, .type = 99 };
+	cr_expect_eq(append(broken, ROWS), SL_ENOTSUP);
+	cr_expect_str_eq(sums((sl_usage_filter){ 0 }, 0), "|||||0|0|0|0|0000000000000\n", "nothing of it stayed");
+	cr_assert_eq(append(group, 9), SL_OK);
+	cr_assert_eq(append(group, 60), SL_OK);
+	cr_assert_eq(append(group, ROWS), SL_OK);
+	cr_expect_eq(last_seq(), ROWS);
+	char expected[128];
+	sums((sl_usage_filter){ 0 }, 0);
+	snprintf(expected, sizeof expected, "|||||%lld|%lld|", (long long) rows, (long long) tokens);
+	cr_expect(strncmp(lines, expected, strlen(expected)) == 0, "%s instead of %s", lines, expected);
+	cr_expect_str_eq(scan((sl_usage_filter){ 0 }, 2), "100 req_1099 m\n99 req_1098 m\n");
+}
+
 Test(sqlite, sums_by_column_and_filter)
 {
 	sl_usage u[4] = {
