@@ -12,6 +12,7 @@ include core/identity/local.mk
 include core/route/local.mk
 include core/ledger/local.mk
 include core/lease/local.mk
+include core/sim/local.mk
 include core/pool/local.mk
 include core/fleet/local.mk
 include core/gateway/local.mk

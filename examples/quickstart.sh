@@ -45,16 +45,31 @@ prefix=$build/quickstart/root
 	make -j"$(nproc)" >../make.log 2>&1 && make install >../install.log 2>&1
 ) || { echo "the build failed: see build/quickstart/*.log"; exit 1; }
 
-# sluiced gives up root and must still be able to read all of this.
-site=${TMPDIR:-/var/tmp}/sluice-quickstart
-mkdir -p "$site" && chmod 755 "$site"
+# A folder and a port of its own, so that others may run one too. sluiced gives up root and must still be able to read
+# all of this.
+site=$(mktemp -d "${TMPDIR:-/var/tmp}/sluice-quickstart.XXXXXX")
+chmod 755 "$site"
 python=$build/venv/bin/python
-model=${gguf:-$site/tiny.gguf}
-[ -n "$gguf" ] || [ -f "$model" ] || "$python" examples/quickstart/tiny_model.py "$model"
-chmod 644 "$model" 2>/dev/null || true
+model=$gguf
+if [ -z "$gguf" ]; then
+	made=$build/quickstart/tiny.gguf model=$site/tiny.gguf
+	[ -f "$made" ] || "$python" examples/quickstart/tiny_model.py "$made"
+	install -m 644 "$made" "$model"
+fi
+port=$("$python" -c '
+import socket
+for port in (8080, 0):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        print(s.getsockname()[1])
+        break')
 install -m 755 examples/quickstart/llama_server.py "$site/llama_server.py"
 cat >"$site/sluice.lua" <<L
-listen "127.0.0.1:8080"
+listen "127.0.0.1:$port"
 control "$site/run/control.sock"
 state "$site/state"
 agent { socket = "$site/run/agent.sock", start = true }
@@ -79,21 +94,22 @@ L
 ctl() { "$prefix/bin/sluicectl" --socket "$site/run/control.sock" "$@"; }
 
 stop() {
-	[ -n "${pid:-}" ] && kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
-	# The agent and what runs on leases outlive sluiced on purpose: end them too.
-	pkill -TERM -f "sluice-agent.*$site/" 2>/dev/null || true
-	sleep 0.3
-	pkill -KILL -f "$site/" 2>/dev/null || true
-	return 0
+	trap - EXIT
+	"$python" examples/quickstart/stop.py "$site"
+	cp "$site/sluice.lua" "$site/sluiced.log" "$build/quickstart/" 2>/dev/null || true
+	rm -rf "$site"
 }
-pkill -KILL -f "$site/" 2>/dev/null || true
-rm -rf "$site/state" "$site/run"
 
 say "2. sluiced and its agent"
+if [ $keep = 0 ]; then
+	trap stop EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+fi
 "$prefix/sbin/sluiced" --check -c "$site/sluice.lua"
 setsid "$prefix/sbin/sluiced" -c "$site/sluice.lua" >"$site/sluiced.log" 2>&1 &
 pid=$!
-[ $keep = 1 ] || trap stop EXIT
+echo $pid >"$site/sluiced.pid"
 for _ in $(seq 100); do
 	ctl status --json 2>/dev/null | grep -q '"ready": *true' && break
 	kill -0 $pid 2>/dev/null || { cat "$site/sluiced.log"; exit 1; }
@@ -105,9 +121,9 @@ ctl devices
 say "3. a key, and a chat through the openai client (the first request starts the engine)"
 key=$(ctl keys create --tenant demo --json | "$python" -c 'import json,sys; print(json.load(sys.stdin)["secret"])')
 [ -n "$gguf" ] || echo "the tiny model has random weights: what it says is noise"
-"$python" - "$key" <<'P'
+"$python" - "$key" "$port" <<'P'
 import sys, openai
-client = openai.OpenAI(base_url="http://127.0.0.1:8080/v1", api_key=sys.argv[1])
+client = openai.OpenAI(base_url=f"http://127.0.0.1:{sys.argv[2]}/v1", api_key=sys.argv[1])
 stream = client.chat.completions.create(model="tiny", max_tokens=48, stream=True, stream_options={"include_usage": True},
                                         messages=[{"role": "user", "content": "Who are you, and what is the time?"}])
 print("> ", end="")
@@ -126,16 +142,18 @@ ctl usage --by model
 ctl leases --all
 
 say "where to look next"
+[ $keep = 1 ] && left=$site || left=$build/quickstart
 cat <<T
-  $prefix/bin/sluicectl --socket $site/run/control.sock help
-  $site/sluice.lua       the configuration; man $prefix/share/man/man5/sluice.lua.5
-  $site/sluiced.log      a line for each request
+  $prefix/bin/sluicectl help
+  $left/sluice.lua       the configuration; man $prefix/share/man/man5/sluice.lua.5
+  $left/sluiced.log      a line for each request
   $top/README.md
 T
 if [ $keep = 1 ]; then
 	disown "$pid"
 	cat <<T
-  running: door http://127.0.0.1:8080/v1, key $key
-  stop it: kill $pid; pkill -f $site/
+  running: door http://127.0.0.1:$port/v1, key $key
+           $prefix/bin/sluicectl --socket $site/run/control.sock status
+  stop it: $top/examples/quickstart/stop.py $site --remove
 T
 fi

@@ -11,6 +11,9 @@
 -- function route(req, model)      which replica? It is left out here: sluice takes the least loaded one. Return
 --   nil, a replica of model.replicas, a list of them (best first), another model's name, or deny(...)
 
+-- function lease(event)           may this job have what it asks for? It is left out here: it may. Return
+--   nil, deny(status, code, words), or { queue =, priority =, limit = }   yes, on other terms
+
 -- How many replicas should this model have? Called once a second or so; the answer is kept between model.min and
 -- model.max. Enough for all requests, counted at once; fewer only after model.idle seconds without a request.
 function scale(model, signals)

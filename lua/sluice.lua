@@ -82,6 +82,18 @@ local function expect(result)
     end
     return demands
   end
+  function demands.queue(name)
+    if field("queue") ~= name then
+      error("expected queue " .. tostring(name) .. ", got " .. tostring(field("queue") or show(result)), 2)
+    end
+    return demands
+  end
+  function demands.limit(seconds)
+    if field("limit") ~= seconds then
+      error("expected limit " .. tostring(seconds) .. ", got " .. tostring(field("limit") or show(result)), 2)
+    end
+    return demands
+  end
   function demands.model(name)
     local got = kind == "string" and result or field("model")
     if got ~= name then error("expected model " .. tostring(name) .. ", got " .. tostring(got or show(result)), 2) end
@@ -98,7 +110,7 @@ local function expect(result)
   end
   return setmetatable(demands, { __index = function(_, name)
     error("expect has no '" .. tostring(name) ..
-      "': denied, allowed, priority, max_output, model, replica, equals", 2)
+      "': denied, allowed, priority, max_output, queue, limit, model, replica, equals", 2)
   end })
 end
 
@@ -109,4 +121,5 @@ return {
   request = host.request,
   fleet = host.fleet,
   signals = host.signals,
+  event = host.event,
 }

@@ -208,10 +208,64 @@ static int sim_release(void *self, const char *const *uuids, size_t n_uuids, con
 	return rc;
 }
 
+static int sim_about(void *self, char *text, size_t room, sl_error *error)
+{
+	const struct sim *s = self;
+	(void) error;
+	snprintf(text, room, "%zu simulated devices; nothing is computed%s%s", s->n, s->control ? ", faults are read from " : "",
+	         s->control ? s->control : "");
+	return SL_OK;
+}
+
+/* Its processes have nothing on a device: to stand still is all that a suspension is. */
+static int signal_all(const struct sim *s, const char *call, const char *const *uuids, size_t n_uuids, const int32_t *pids,
+                      size_t n_pids, int number, sl_error *error)
+{
+	int rc;
+	json_decref(obey(s, call, &rc, error));
+	for (size_t i = 0; i < n_uuids && rc == SL_OK; i++)
+		if (!find(s, uuids[i]))
+			rc = sim_fail(error, SL_ENOTFOUND, "there is no device ", uuids[i]);
+	for (size_t i = 0; i < n_pids && rc == SL_OK; i++)
+		if (pids[i] > 1)
+			kill(pids[i], number); /* one that has ended meanwhile needs it no more */
+	return rc;
+}
+
+static int sim_suspend(void *self, const char *const *uuids, size_t n_uuids, const int32_t *pids, size_t n_pids,
+                       uint64_t timeout_ms, sl_error *error)
+{
+	(void) timeout_ms;
+	return signal_all(self, "suspend", uuids, n_uuids, pids, n_pids, SIGSTOP, error);
+}
+
+static int sim_resume(void *self, const char *const *from, const char *const *to, size_t n_uuids, const int32_t *pids,
+                      size_t n_pids, uint64_t timeout_ms, sl_error *error)
+{
+	struct sim *s = self;
+	(void) timeout_ms;
+	for (size_t i = 0; i < n_uuids; i++) {
+		const struct sim_device *was = find(s, from[i]), *is = find(s, to[i]);
+		if (was && is && strcmp(was->d.kind, is->d.kind) != 0)
+			return sim_fail(error, SL_EINVAL, "not of the same kind: ", to[i]);
+	}
+	return signal_all(s, "resume", to, n_uuids, pids, n_pids, SIGCONT, error);
+}
+
+/* A test of a device fails as its release does. */
+static int sim_check(void *self, const char *uuid, sl_error *error)
+{
+	return sim_release(self, &uuid, 1, "", error);
+}
+
 const sl_backend_ops sim_ops = {
 	.size = sizeof sim_ops,
 	.devices = sim_devices,
 	.sample = sim_sample,
 	.prepare = sim_prepare,
 	.release = sim_release,
+	.about = sim_about,
+	.check = sim_check,
+	.suspend = sim_suspend,
+	.resume = sim_resume,
 };

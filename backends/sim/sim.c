@@ -98,38 +98,62 @@ static int add_slices(struct sim *s, const json_t *spec, unsigned slices, sl_err
 	return SL_OK;
 }
 
-static int natural(const json_t *spec, const char *key, int64_t fallback, int64_t max, int64_t *out, sl_error *error)
+static int whole(const json_t *v, int64_t min, int64_t max)
 {
-	const json_t *v = json_object_get(spec, key);
-	*out = v ? json_integer_value(v) : fallback;
-	if (v && (!json_is_integer(v) || *out < 1 || *out > max))
-		return sim_fail(error, SL_EINVAL, "devices: must be a number from 1 up: ", key);
-	return SL_OK;
+	return json_is_integer(v) && json_integer_value(v) >= min && json_integer_value(v) <= max;
 }
 
-static int add_group(struct sim *s, const json_t *spec, sl_error *error)
+static int is_text(const json_t *v, size_t room)
 {
-	static const char *const known[] = { "count", "vendor", "model", "kind", "memory", "slices", "island", "numa", "env" };
-	const char *key;
+	return json_is_string(v) && json_string_length(v) < room;
+}
+
+static int is_env(const json_t *v)
+{
+	const char *name;
 	json_t *value;
-	int64_t count, slices;
-	if (!json_is_object(spec))
-		return sim_fail(error, SL_EINVAL, "devices: wants a list of tables", "");
-	json_object_foreach((json_t *) (uintptr_t) spec, key, value) {
-		size_t i = 0;
-		while (i < sizeof known / sizeof *known && strcmp(known[i], key) != 0)
-			i++;
-		if (i == sizeof known / sizeof *known)
-			return sim_fail(error, SL_EINVAL, "devices: there are count, vendor, model, kind, memory, slices, island, numa and "
-			                "env, but not ", key);
+	json_object_foreach((json_t *) (uintptr_t) v, name, value)
+		if (!*name || strchr(name, '=') || !is_text(value, sizeof ((sl_env *) 0)->value))
+			return 0;
+	return json_is_object(v);
+}
+
+/* What a member of one group must be; NULL: it is. */
+static const char *expected(const char *key, const json_t *v)
+{
+	static const sl_device d;
+	if (strcmp(key, "count") == 0)
+		return whole(v, 1, SIM_DEVICES_MAX) ? NULL : "a whole number from 1 to 1024";
+	if (strcmp(key, "slices") == 0)
+		return whole(v, 1, 64) ? NULL : "a whole number from 1 to 64";
+	if (strcmp(key, "numa") == 0)
+		return whole(v, -1, INT32_MAX) ? NULL : "a whole number, -1: unknown";
+	if (strcmp(key, "memory") == 0)
+		return bytes_of(v) ? NULL : "a size such as \"80G\", or bytes";
+	if (strcmp(key, "env") == 0)
+		return is_env(v) ? NULL : "a table of texts, NAME = \"value\"";
+	size_t room = strcmp(key, "vendor") == 0 ? sizeof d.vendor : strcmp(key, "model") == 0 ? sizeof d.model
+	              : strcmp(key, "kind") == 0 ? sizeof d.kind : strcmp(key, "island") == 0 ? sizeof d.island : 0;
+	return room == 0 ? "one of count, vendor, model, kind, memory, slices, island, numa, env"
+	       : is_text(v, room) ? NULL : "a short text";
+}
+
+static int add_group(struct sim *s, const json_t *spec, size_t number, sl_error *error)
+{
+	const char *key, *wanted;
+	json_t *value;
+	if (!json_is_object(spec)) {
+		snprintf(error->text, sizeof error->text, "devices[%zu]: expected a table such as { count = 2, kind = \"h100-80g\" }", number);
+		return error->code = SL_EINVAL;
 	}
-	if (natural(spec, "count", 1, SIM_DEVICES_MAX, &count, error) != SL_OK ||
-	    natural(spec, "slices", 1, 64, &slices, error) != SL_OK)
-		return error->code;
-	if (json_object_get(spec, "memory") && bytes_of(json_object_get(spec, "memory")) == 0)
-		return sim_fail(error, SL_EINVAL, "devices: memory must be like \"80G\" or a number of bytes", "");
-	for (int64_t i = 0; i < count; i++)
-		if (add_slices(s, spec, (unsigned) slices, error) != SL_OK)
+	json_object_foreach((json_t *) (uintptr_t) spec, key, value)
+		if ((wanted = expected(key, value)) != NULL) {
+			snprintf(error->text, sizeof error->text, "devices[%zu].%.40s: expected %s", number, key, wanted);
+			return error->code = SL_EINVAL;
+		}
+	const json_t *count = json_object_get(spec, "count"), *slices = json_object_get(spec, "slices");
+	for (int64_t i = 0; i < (count ? json_integer_value(count) : 1); i++)
+		if (add_slices(s, spec, slices ? (unsigned) json_integer_value(slices) : 1, error) != SL_OK)
 			return error->code;
 	return SL_OK;
 }
@@ -137,13 +161,13 @@ static int add_group(struct sim *s, const json_t *spec, sl_error *error)
 static int parse_devices(const char *text, size_t len, json_t **out, sl_error *error)
 {
 	json_error_t where;
-	*out = len ? json_loadb(text, len, JSON_REJECT_DUPLICATES, &where) : json_loads("[{}]", 0, &where);
+	*out = len ? json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where) : json_loads("[{}]", 0, &where);
 	if (!*out)
 		return sim_fail(error, SL_EINVAL, "devices: ", where.text);
 	if (!json_is_array(*out)) {
 		json_decref(*out);
 		*out = NULL;
-		return sim_fail(error, SL_EINVAL, "devices: wants a list of tables", "");
+		return sim_fail(error, SL_EINVAL, "devices: expected a list of tables, such as { { count = 2 } }", "");
 	}
 	return SL_OK;
 }
@@ -174,13 +198,23 @@ static int sim_open(const sl_host *host, const sl_conf *conf, void **self, sl_er
 	int rc = parse_devices(devices.ptr, devices.len, &s->spec, error);
 	json_array_foreach(s->spec, i, group)
 		if (rc == SL_OK)
-			rc = add_group(s, group, error);
+			rc = add_group(s, group, i + 1, error);
 	if (rc != SL_OK) {
 		sim_close(s);
 		return rc;
 	}
 	*self = s;
 	return SL_OK;
+}
+
+/* Describing devices touches nothing: what open() would refuse is refused here. */
+static int sim_check(const sl_host *host, const sl_conf *conf, sl_error *error)
+{
+	void *self = NULL;
+	int rc = sim_open(host, conf, &self, error);
+	if (rc == SL_OK)
+		sim_close(self);
+	return rc;
 }
 
 static const sl_option options[] = {
@@ -195,8 +229,10 @@ SL_EXPORT const sl_plugin sluice_plugin = {
 	.name = "sim",
 	.version = "1.0",
 	.summary = "simulated devices that fail on command",
+	.caps = SL_BACKEND_CAP_SUSPEND,
 	.options = options,
 	.n_options = sizeof options / sizeof *options,
+	.check = sim_check,
 	.open = sim_open,
 	.close = sim_close,
 	.ops = &sim_ops,

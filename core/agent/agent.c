@@ -131,8 +131,17 @@ static bool lock_state(int fd)
 	return false;
 }
 
+/* What the one who has the lock has written into it: words for a person, nobody acts on them. */
+static int refuse_state(const struct agent *a, sl_error *error)
+{
+	char who[256] = "";
+	ssize_t n = pread(a->lock, who, sizeof who - 1, 0);
+	who[n > 0 ? n : 0] = '\0';
+	return error_set(error, SL_ECONFLICT, "another sluice-agent%s%.100s%s has the state folder %.100s: stop that one, or use another folder", who[0] ? " (" : "", who, who[0] ? ")" : "", a->state);
+}
+
 /* One agent a state folder: the lock says so, not a pid file. */
-static int take_state(struct agent *a, const char *state, sl_error *error)
+static int take_state(struct agent *a, const char *state, const char *socket, sl_error *error)
 {
 	char path[PATH_MAX + 16];
 	if (!str_copy(a->state, sizeof a->state, str_of(state)))
@@ -154,8 +163,9 @@ static int take_state(struct agent *a, const char *state, sl_error *error)
 	if (a->lock < 0)
 		return error_set(error, SL_EIO, "cannot open %s: %s", path, strerror(errno));
 	if (!lock_state(a->lock))
-		return error_set(error, SL_ECONFLICT, "another sluice-agent works on %s: stop it first, or give --state another folder",
-		                 a->state);
+		return refuse_state(a, error);
+	if (ftruncate(a->lock, 0) != 0 || dprintf(a->lock, "pid %d, at %s", (int) getpid(), socket) < 0)
+		log_warn("%s: %s", path, strerror(errno));
 	return SL_OK;
 }
 
@@ -231,7 +241,7 @@ int agent_open(struct agent *a, const struct agent_options *options, sl_error *e
 		str_copy(a->machine, sizeof a->machine, STR("localhost"));
 	uv_loop_init(&a->loop);
 	watch_signals(a);
-	int rc = take_state(a, options->state, error);
+	int rc = take_state(a, options->state, options->socket, error);
 	if (rc == SL_OK)
 		rc = open_launcher(a, options, error);
 	if (rc == SL_OK)

@@ -19,6 +19,7 @@ enum {
 	AGENT_LEASES_MAX = 10000,       /* running and ended ones together */
 	AGENT_DEVICES_MAX = 1024,       /* of one backend */
 	AGENT_BACKENDS_MAX = 16,
+	BACKEND_ABOUT_MAX = 1024,       /* of what a backend says of itself */
 	AGENT_LOG_BYTES = 4 << 20,      /* kept of each stream when the start does not say */
 	AGENT_REST_MS = 5000,           /* between TERM and KILL of what a program leaves behind when it ends */
 	AGENT_STUCK_MS = 60000,         /* after KILL: then its devices are called faulty */
@@ -91,7 +92,7 @@ void server_forget(struct agent *a, const struct lease *lease);
 typedef void (*backend_done)(void *arg, const json_t *ok, const sl_error *error); /* ok NULL: failed */
 struct backend *backend_new(struct agent *a, const char *name, const json_t *options);
 void backend_free(struct backend *b);
-/* {"name","state","why"} */
+/* {"name","state","why","about"} */
 json_t *backend_state(const struct backend *b);
 /* Appends its devices as the protocol shows them. */
 void backend_devices(const struct backend *b, json_t *array);

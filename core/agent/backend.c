@@ -54,6 +54,7 @@ struct backend {
 	json_t *options;
 	enum backend_state state;
 	char why[SL_ERROR_TEXT];
+	char about[BACKEND_ABOUT_MAX]; /* what it found when it was opened last, in its own words */
 	pid_t pid;
 	struct frame_connection *connection;
 	struct call *first, *sent; /* sent: waits for its answer, not in the list any more */
@@ -312,6 +313,7 @@ static void got_first_devices(void *arg, const json_t *ok, const sl_error *error
 static void opened(void *arg, const json_t *ok, const sl_error *error)
 {
 	struct backend *b = arg;
+	str_copy(b->about, sizeof b->about, str_of(ok ? json_get_str(ok, "about", "") : ""));
 	if (ok)
 		call_first(b, "devices", json_object(), CALL_MS, got_first_devices);
 	else
@@ -453,6 +455,7 @@ json_t *backend_state(const struct backend *b)
 	static const char *const words[] = { "restarting", "running", "restarting", "hung", "off" };
 	json_t *o = json_pack("{s:s,s:s}", "name", b->name, "state", words[b->state]);
 	json_set_str(o, "why", str_of(b->why));
+	json_set_str(o, "about", str_of(b->about));
 	return o;
 }
 

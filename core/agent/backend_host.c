@@ -156,7 +156,12 @@ static json_t *open_backend(struct host *h, const json_t *request, sl_error *err
 		return NULL;
 	h->ops = plugin_ops(h->plugin);
 	h->self = plugin_self(h->plugin);
-	return json_pack("{s:s}", "version", plugin_version(h->plugin));
+	json_t *ok = json_pack("{s:s}", "version", plugin_version(h->plugin));
+	char about[BACKEND_ABOUT_MAX] = "";
+	sl_error unused;
+	if (h->ops->about && h->ops->about(h->self, about, sizeof about, &unused) == SL_OK)
+		set_text(ok, "about", about, sizeof about);
+	return ok;
 }
 
 static json_t *serve(struct host *h, const json_t *request, sl_error *error)

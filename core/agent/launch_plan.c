@@ -61,6 +61,8 @@ static const char *wrong_field(const json_t *r)
 		return "uid";
 	if (!natural(r, "gid", true, UINT32_MAX - 1ll))
 		return "gid";
+	if (!natural(r, "umask", false, 0777))
+		return "umask";
 	if (!natural(r, "log_bytes", false, 1ll << 40))
 		return "log_bytes";
 	if (!natural(r, "limit_ms", false, 1ll << 50))
@@ -131,6 +133,7 @@ struct lease *launch_accept(struct agent *a, const json_t *r, sl_error *error)
 	                    env ? json_deep_copy(env) : json_object());
 	if (json_is_string(cwd))
 		json_object_set(l->spec, "cwd", cwd);
+	json_object_set_new(l->spec, "umask", json_integer(json_get_int(r, "umask", 022)));
 	return l;
 }
 
@@ -227,6 +230,7 @@ int launch_plan(struct lease *l, sl_error *error)
 	json_object_set_new(plan, "uid", json_integer(l->uid));
 	json_object_set_new(plan, "gid", json_integer(l->gid));
 	json_object_set_new(plan, "stdin", json_boolean(l->with_stdin));
+	json_object_set(plan, "umask", json_object_get(l->spec, "umask"));
 	json_object_set_new(plan, "cgroup", json_string(cgroup));
 	json_object_set_new(plan, "supervisors", json_string(supervisors));
 	json_decref(l->spec);

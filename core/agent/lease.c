@@ -52,7 +52,7 @@ struct lease *lease_new(struct agent *a, const char *name)
 	l->tree.where = &a->containment;
 	str_copy(l->tree.lease, sizeof l->tree.lease, str_of(name));
 	snprintf(l->folder, sizeof l->folder, "%s/leases/%s", a->state, name);
-	l->out.fd = l->err.fd = l->lock = l->stdin_fd = -1;
+	l->out.fd = l->err.fd = l->lock = l->stdin_fd = l->writers_fd = -1;
 	l->supervisor_watch.fd = l->job_watch.fd = -1;
 	l->devices = json_array();
 	l->faulty = json_array();

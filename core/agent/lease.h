@@ -13,6 +13,13 @@ enum lease_state {
 	LEASE_ENDED
 };
 
+enum { LEASE_WRITERS_MAX = 8 };
+
+/* One who writes to the program's input, and how much of it went through. Lies in a file as it is. */
+struct lease_writer {
+	uint64_t id, taken;
+};
+
 /* A watched pidfd. */
 struct lease_watch {
 	int fd; /* -1: none */
@@ -53,6 +60,8 @@ struct lease {
 	struct buf stdin_rest;
 	uv_poll_t stdin_poll;
 	bool stdin_poll_open, stdin_eof;
+	struct lease_writer writers[LEASE_WRITERS_MAX]; /* the last that wrote comes first */
+	int writers_fd;                  /* where they are kept, -1: not looked at yet */
 	unsigned handles; /* libuv handles that are open */
 	bool gone;        /* free when the last handle has closed */
 };
@@ -85,8 +94,18 @@ void lease_stop(struct lease *l, uint64_t notice_ms, const char *reason);
 void lease_finish(struct lease *l);
 int lease_signal(struct lease *l, int signal, sl_error *error);
 
-/* lease_input.c: the program's input. Takes over nothing. */
+/* lease_input.c: the program's input. All of the data or none is taken: what the pipe does not hold waits here, and
+ * until it is through the next data is refused with SL_EAGAIN. */
 int lease_input(struct lease *l, sl_str data, bool eof, sl_error *error);
+/* The same for a writer that counts: `from` is the place of the data in all that this writer sends. What was taken
+ * before is left out, so that a piece whose answer was lost is sent again; of the rest the pipe takes what it holds.
+ * *taken: all before this place is through. SL_EAGAIN: nothing was taken now. */
+struct lease_piece {
+	uint64_t writer, from;
+	sl_str data;
+	bool eof;
+};
+int lease_input_from(struct lease *l, const struct lease_piece *piece, uint64_t *taken, sl_error *error);
 void lease_input_close(struct lease *l);
 
 /* Handles of a lease: each open one counts. */

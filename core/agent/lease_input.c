@@ -12,6 +12,8 @@
 #include "core/base/error.h"
 #include "core/base/log.h"
 
+#define WRITERS_FILE "stdin.writers"
+
 static void close_writer(struct lease *l)
 {
 	if (l->stdin_poll_open)
@@ -26,6 +28,9 @@ static void close_writer(struct lease *l)
 void lease_input_close(struct lease *l)
 {
 	close_writer(l);
+	if (l->writers_fd >= 0)
+		close(l->writers_fd);
+	l->writers_fd = -1;
 	l->stdin_open = false;
 }
 
@@ -82,9 +87,7 @@ static int open_writer(struct lease *l, sl_error *error)
 	return SL_OK;
 }
 
-/* All of the data or none is taken: what the pipe does not hold waits here, and until it is through the next data is
- * refused. */
-int lease_input(struct lease *l, sl_str data, bool eof, sl_error *error)
+static int may_write(struct lease *l, sl_error *error)
 {
 	if (!l->with_stdin)
 		return error_set(error, SL_ECONFLICT, "lease %s was started without an input", l->tree.lease);
@@ -93,10 +96,16 @@ int lease_input(struct lease *l, sl_str data, bool eof, sl_error *error)
 	if (l->stdin_rest.len)
 		return error_set(error, SL_EAGAIN, "the input of lease %s is full, send it again later", l->tree.lease);
 	int rc = open_writer(l, error);
-	if (rc != SL_OK) {
+	if (rc != SL_OK)
 		close_writer(l);
+	return rc;
+}
+
+int lease_input(struct lease *l, sl_str data, bool eof, sl_error *error)
+{
+	int rc = may_write(l, error);
+	if (rc != SL_OK)
 		return rc;
-	}
 	buf_put(&l->stdin_rest, data.ptr, data.len);
 	if (l->stdin_rest.failed) {
 		buf_clear(&l->stdin_rest);
@@ -112,4 +121,82 @@ int lease_input(struct lease *l, sl_str data, bool eof, sl_error *error)
 	else if (eof)
 		end_input(l);
 	return SL_OK;
+}
+
+/* The table is in a file beside the FIFO, so that a later agent knows what went into it. It is written behind each write
+ * to the FIFO: only an agent that is killed between these two calls forgets a piece. */
+static int open_writers(struct lease *l, sl_error *error)
+{
+	char path[PATH_MAX + 16];
+	if (l->writers_fd >= 0)
+		return SL_OK;
+	snprintf(path, sizeof path, "%s/%s", l->folder, WRITERS_FILE);
+	l->writers_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	ssize_t n = l->writers_fd < 0 ? -1 : pread(l->writers_fd, l->writers, sizeof l->writers, 0);
+	if (n < 0)
+		return error_set(error, SL_EIO, "%s: %s", path, strerror(errno));
+	if (n != sizeof l->writers)
+		memset(l->writers, 0, sizeof l->writers);
+	return SL_OK;
+}
+
+/* The writer's place, in front of the others. One that is new takes the place of the one that was silent longest. */
+static struct lease_writer *find_writer(struct lease *l, uint64_t id)
+{
+	unsigned at = 0;
+	while (at < LEASE_WRITERS_MAX - 1 && l->writers[at].id != id)
+		at++;
+	struct lease_writer found = l->writers[at].id == id ? l->writers[at] : (struct lease_writer){ .id = id };
+	memmove(l->writers + 1, l->writers, at * sizeof l->writers[0]);
+	l->writers[0] = found;
+	return &l->writers[0];
+}
+
+/* Into the FIFO, as much as it holds. */
+static int write_piece(struct lease *l, struct lease_writer *writer, sl_str data, sl_error *error)
+{
+	ssize_t n;
+	do
+		n = write(l->stdin_fd, data.ptr, data.len);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return error_set(error, SL_EAGAIN, "the input of lease %s is full, send it again later", l->tree.lease);
+	if (n < 0) {
+		lease_input_close(l);
+		return error_set(error, SL_ECONFLICT, "the program of lease %s has closed its input", l->tree.lease);
+	}
+	writer->taken += (uint64_t) n;
+	if (pwrite(l->writers_fd, l->writers, sizeof l->writers, 0) != sizeof l->writers)
+		log_warn("lease %s: what its input has taken cannot be kept: %s", l->tree.lease, strerror(errno));
+	return SL_OK;
+}
+
+int lease_input_from(struct lease *l, const struct lease_piece *piece, uint64_t *taken, sl_error *error)
+{
+	sl_str data = piece->data;
+	uint64_t end = piece->from + data.len;
+	if (!l->with_stdin)
+		return error_set(error, SL_ECONFLICT, "lease %s was started without an input", l->tree.lease);
+	int rc = open_writers(l, error);
+	if (rc != SL_OK)
+		return rc;
+	struct lease_writer *writer = find_writer(l, piece->writer);
+	*taken = writer->taken;
+	if (piece->from > writer->taken)
+		return error_set(error, SL_EINVAL, "from: %llu bytes of this writer came so far, so what is before %llu is missing",
+		                 (unsigned long long) writer->taken, (unsigned long long) piece->from);
+	/* All of it was taken before, and then the answer was lost. */
+	if (end <= writer->taken && (!piece->eof || !l->stdin_open))
+		return SL_OK;
+	rc = may_write(l, error);
+	if (rc != SL_OK)
+		return rc;
+	size_t skip = (size_t) (writer->taken - piece->from);
+	data = (sl_str){ data.ptr + skip, data.len - skip };
+	if (data.len)
+		rc = write_piece(l, writer, data, error);
+	*taken = writer->taken;
+	if (rc == SL_OK && piece->eof && writer->taken == end)
+		end_input(l);
+	return rc;
 }

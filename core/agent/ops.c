@@ -100,6 +100,29 @@ static int op_signal(struct client *c, struct reply to, json_t *request, sl_erro
 	return rc;
 }
 
+static int put_input(struct client *c, struct reply to, struct lease *l, const json_t *request, struct lease_piece *piece,
+                     sl_error *error)
+{
+	int64_t writer = 0, from = 0;
+	uint64_t taken;
+	if (!json_object_get(request, "writer")) {
+		int rc = lease_input(l, piece->data, piece->eof, error);
+		if (rc == SL_OK)
+			server_ok(c->agent, to, NULL);
+		return rc;
+	}
+	if (!get_number(request, "writer", false, 1, INT64_MAX, &writer))
+		return wrong(error, "writer");
+	if (!get_number(request, "from", false, 0, INT64_MAX / 2, &from))
+		return wrong(error, "from");
+	piece->writer = (uint64_t) writer;
+	piece->from = (uint64_t) from;
+	int rc = lease_input_from(l, piece, &taken, error);
+	if (rc == SL_OK)
+		server_ok(c->agent, to, json_pack("{s:I}", "taken", (json_int_t) taken));
+	return rc;
+}
+
 static int op_stdin(struct client *c, struct reply to, json_t *request, sl_error *error)
 {
 	struct lease *l;
@@ -115,10 +138,24 @@ static int op_stdin(struct client *c, struct reply to, json_t *request, sl_error
 	if (!base64_get(&bytes, str_of(data ? json_string_value(data) : "")))
 		rc = error_set(error, SL_EINVAL, "data: not base64");
 	if (rc == SL_OK)
-		rc = lease_input(l, buf_str(&bytes), json_is_true(eof), error);
+		rc = put_input(c, to, l, request, &(struct lease_piece){ .data = buf_str(&bytes), .eof = json_is_true(eof) }, error);
 	buf_free(&bytes);
+	return rc;
+}
+
+static int op_listens(struct client *c, struct reply to, json_t *request, sl_error *error)
+{
+	struct lease *l;
+	int64_t port = 0;
+	bool own;
+	int rc = get_lease(c, request, &l, error);
+	if (rc != SL_OK)
+		return rc;
+	if (!get_number(request, "port", false, 1, 65535, &port))
+		return wrong(error, "port");
+	rc = tree_listens(&l->tree, (unsigned) port, &own, error);
 	if (rc == SL_OK)
-		server_ok(c->agent, to, NULL);
+		server_ok(c->agent, to, json_pack("{s:b}", "own", own));
 	return rc;
 }
 
@@ -338,6 +375,7 @@ void ops_request(struct client *c, json_t *request)
 		{ "hello", op_hello }, { "devices", op_devices }, { "start", op_start }, { "signal", op_signal },
 		{ "stdin", op_stdin }, { "stop", op_stop }, { "logs", op_logs }, { "follow", op_follow },
 		{ "unfollow", op_unfollow }, { "list", op_list }, { "forget", op_forget }, { "scrub", op_scrub },
+		{ "listens", op_listens },
 	};
 	const json_t *id = json_object_get(request, "id"), *name = json_object_get(request, "op");
 	struct reply to = { c->number, json_integer_value(id) };

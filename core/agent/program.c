@@ -82,7 +82,7 @@ void program_become(const struct program *p, const char **step)
 	reset_limits();
 	files_put("/proc/self/oom_score_adj", "0");
 	setpriority(PRIO_PROCESS, 0, 0);
-	umask(022);
+	umask(p->mask);
 	*step = "connecting its streams";
 	if (!take_streams(p))
 		return;

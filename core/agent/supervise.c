@@ -248,6 +248,7 @@ static bool prepare(struct supervisor *s)
 	p->cwd = json_get_str(s->spec, "cwd", NULL);
 	p->uid = (unsigned) json_get_int(s->spec, "uid", 65534);
 	p->gid = (unsigned) json_get_int(s->spec, "gid", 65534);
+	p->mask = (mode_t) json_get_int(s->spec, "umask", 022);
 	if (!p->argv || !p->argv[0] || !p->env)
 		return false;
 	complete_env(p);

@@ -34,6 +34,7 @@ struct program {
 	char **argv, **env;
 	const char *cwd; /* NULL: / */
 	unsigned uid, gid;
+	mode_t mask;       /* umask */
 	int cgroup_procs;  /* descriptor of cgroup.procs, -1: none */
 	int in, out, err;
 	const char *user;  /* name of uid, NULL: it has none */

@@ -208,30 +208,49 @@ static void kill_by_descent(const struct tree *t)
 	signal_by_descent(t, SIGKILL);
 }
 
+static bool in_cgroup(const struct tree *t, pid_t pid)
+{
+	char path[64], line[PATH_MAX], inside[PATH_MAX];
+	snprintf(inside, sizeof inside, "/sluice/%s/%s", t->where->mark, t->lease);
+	snprintf(path, sizeof path, "/proc/%d/cgroup", (int) pid);
+	FILE *file = fopen(path, "re");
+	bool member = false;
+	while (file && !member && fgets(line, sizeof line, file)) {
+		const char *at = strstr(line, inside);
+		/* The program may have made cgroups within its own. */
+		member = at && (at[strlen(inside)] == '/' || at[strlen(inside)] == '\n');
+	}
+	if (file)
+		fclose(file);
+	return member;
+}
+
+struct proc *tree_members(const struct tree *t, size_t *n)
+{
+	if (!t->where->cgroup2)
+		return members_by_descent(t, n);
+	struct proc *all = proc_list(n);
+	size_t found = 0;
+	for (size_t i = 0; all && i < *n; i++)
+		if (in_cgroup(t, all[i].pid))
+			all[found++] = all[i];
+	*n = found;
+	return all;
+}
+
 /* Calls proc_signal for each pid in cgroup.procs. False: the file cannot be read. */
 static bool signal_cgroup(const struct tree *t, int signal)
 {
-	char path[PATH_MAX + 128], inside[PATH_MAX];
+	char path[PATH_MAX + 128];
 	tree_file(t, "cgroup.procs", path, sizeof path);
 	FILE *file = fopen(path, "re");
 	if (!file)
 		return false;
-	snprintf(inside, sizeof inside, "/sluice/%s/%s", t->where->mark, t->lease);
 	for (int pid; fscanf(file, "%d", &pid) == 1;) {
 		struct proc p;
-		char own[64], line[PATH_MAX];
-		snprintf(own, sizeof own, "/proc/%d/cgroup", pid);
 		/* The start time is read first: if the pid changed hands since the list was made, the new owner is
 		 * not in the cgroup; if it does so later, the start time will not fit. */
-		if (!proc_read((pid_t) pid, &p))
-			continue;
-		FILE *cgroups = fopen(own, "re");
-		bool member = false;
-		while (cgroups && !member && fgets(line, sizeof line, cgroups))
-			member = strstr(line, inside) != NULL;
-		if (cgroups)
-			fclose(cgroups);
-		if (member)
+		if (proc_read((pid_t) pid, &p) && in_cgroup(t, (pid_t) pid))
 			proc_signal(&p, signal);
 	}
 	fclose(file);

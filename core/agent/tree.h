@@ -51,6 +51,10 @@ void tree_signal(const struct tree *t, int signal);
 void tree_kill(const struct tree *t);
 /* Nothing is left, the supervisor neither. */
 bool tree_empty(const struct tree *t);
+/* Its living processes but for the supervisor; the caller frees the array. NULL: they cannot be listed. */
+struct proc *tree_members(const struct tree *t, size_t *n);
+/* listens.c: do all sockets that listen on the TCP port belong to it? *own is false when none listens. */
+int tree_listens(const struct tree *t, unsigned port, bool *own, sl_error *error);
 /* Highest memory use (0: not known) and whether the kernel killed for lack of memory. Before tree_remove. */
 void tree_memory(const struct tree *t, uint64_t *peak, bool *oom);
 void tree_remove(const struct tree *t);

@@ -180,9 +180,12 @@ static int release_confirm(struct cli *cli, const char *name)
 	char *path = path_of("/v1/gpu/leases/", name, "");
 	int code = path ? cli_call(cli, "GET", path, NULL, &lease) : cli_fail(cli, CLI_FAILED, NULL, "out of memory");
 	const char *user = json_get_str(lease, "user", "");
-	if (code == CLI_DONE && strcmp(user, own_name()) != 0)
+	if (code == CLI_DONE && strcmp(json_get_str(lease, "holder", ""), "replica") == 0)
+		code = cli_confirm(cli, "lease %s, a replica of model %s, ends; requests that it serves get an error", json_get_str(lease, "lease", name),
+		                   json_get_str(lease, "model", "?"));
+	else if (code == CLI_DONE && strcmp(user, own_name()) != 0)
 		code = cli_confirm(cli, "lease %s (%s) of user %s ends", json_get_str(lease, "lease", name),
-		                   json_get_str(lease, "name", ""), *user ? user : "nobody known");
+		                   json_get_str(lease, "name", ""), *user ? user : "(none)");
 	json_decref(lease);
 	free(path);
 	return code;

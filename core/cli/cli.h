@@ -180,6 +180,7 @@ int policy_eval_run(struct cli *cli);     /* local.c */
 int policy_check_run(struct cli *cli);
 int policy_test_run(struct cli *cli);
 int plugin_check_run(struct cli *cli);
+int plugin_test_run(struct cli *cli);
 int plugin_list_run(struct cli *cli);
 int config_init_run(struct cli *cli);
 int config_check_run(struct cli *cli);

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "core/base/clock.h"
+#include "core/base/hash.h"
+#include "core/base/json.h"
 
 enum { DELAY_FIRST_MS = 20, DELAY_MOST_MS = 500 };
 
@@ -13,6 +15,8 @@ void feed_start(struct feed *f, const struct client_address *address, const char
 {
 	*f = (struct feed){ .address = address, .lease = lease, .off = !on, .tty = isatty(STDIN_FILENO),
 	                    .call = { .fd = -1 }, .delay_ms = DELAY_FIRST_MS };
+	uint64_t random;
+	f->writer = hash_random(&random, sizeof random) ? (int64_t) (random >> 1 | 1) : (int64_t) clock_mono_ns();
 }
 
 /* A terminal's background process that reads would be stopped: it just does not listen. */
@@ -44,7 +48,7 @@ static void send_piece(struct feed *f)
 	struct buf target = { 0 };
 	buf_puts(&target, "/v1/gpu/leases/");
 	cli_put_escaped(&target, f->lease);
-	buf_puts(&target, f->at_end ? "/stdin?eof=1" : "/stdin");
+	buf_printf(&target, "/stdin?writer=%lld&from=%lld%s", (long long) f->writer, (long long) f->from, f->at_end ? "&eof=1" : "");
 	buf_put(&target, "", 1);
 	if (!target.failed)
 		client_start(&f->call, f->address, "POST", target.data, "application/octet-stream", buf_str(&f->piece));
@@ -58,11 +62,18 @@ static void again(struct feed *f, uint64_t now_ns)
 	f->delay_ms = f->delay_ms * 2 < DELAY_MOST_MS ? f->delay_ms * 2 : DELAY_MOST_MS;
 }
 
+/* All of the piece, or its first part: the pipe holds no more. */
 static void delivered(struct feed *f)
 {
+	json_t *answer = json_parse(buf_str(&f->call.body), NULL);
+	int64_t all = f->from + (int64_t) f->piece.len, taken = json_get_int(answer, "taken", all);
+	json_decref(answer);
 	client_close(&f->call);
-	buf_clear(&f->piece);
-	f->off = f->at_end;
+	if (taken < f->from || taken > all)
+		taken = all;
+	buf_consume(&f->piece, (size_t) (taken - f->from));
+	f->from = taken;
+	f->off = f->at_end && f->piece.len == 0;
 	f->delay_ms = DELAY_FIRST_MS;
 }
 
@@ -71,11 +82,8 @@ static void settle(struct feed *f, uint64_t now_ns)
 	bool answered = f->call.state == CLIENT_DONE;
 	if (answered && f->call.status / 100 == 2) {
 		delivered(f);
-	} else if ((answered && f->call.status >= 500) || (!answered && !f->call.sent)) {
+	} else if (!answered || f->call.status >= 500) {
 		again(f, now_ns);
-	} else if (!answered) { /* sent, and the answer was lost: sending it again could double it */
-		f->doubt = true;
-		delivered(f);
 	} else { /* the program has ended, or has closed its input */
 		client_close(&f->call);
 		f->off = true;

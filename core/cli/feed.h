@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* feed.h - sends standard input to a lease's program, piece by piece. */
+/* feed.h - sends standard input to a lease's program, piece by piece, each byte once: what was lost with a connection is
+ * sent again with its place, and the agent leaves out what it has. */
 #ifndef CORE_CLI_FEED_H
 #define CORE_CLI_FEED_H
 
@@ -14,8 +15,9 @@ struct feed {
 	bool ready;   /* the program runs: it can take input */
 	bool at_end;  /* input has ended; the end is sent, too */
 	bool tty;     /* input is a terminal: read in the foreground only */
-	bool doubt;   /* a piece may have been lost with a connection */
 	struct buf piece;
+	int64_t writer; /* who we are to the agent */
+	int64_t from;   /* place of the piece in all that we send */
 	struct client_call call;
 	uint64_t retry_ns;
 	unsigned delay_ms;

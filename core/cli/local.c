@@ -2,6 +2,7 @@
 /* local.c - commands that look at files here and ask no daemon: plugins, configuration, policy. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/json.h"
 #include "core/base/str.h"
@@ -59,6 +60,58 @@ int plugin_check_run(struct cli *cli)
 	return refusal == PLUGIN_FINE ? CLI_DONE : REFUSED_BASE + (int) refusal;
 }
 
+/* NAME=VALUE, where a value that reads as JSON is meant as such, and any other one is text. */
+static json_t *plugin_options(const struct cli *cli, const char **wrong)
+{
+	json_t *options = json_object();
+	for (int i = 0; i < cli->n_values; i++) {
+		const char *text = cli->values[i].text, *is;
+		if (strcmp(cli->values[i].option->name, "option") != 0)
+			continue;
+		is = strchr(text, '=');
+		if (!is || is == text) {
+			*wrong = text;
+			break;
+		}
+		char *name = str_dup((sl_str){ text, (size_t) (is - text) });
+		json_t *value = json_loads(is + 1, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+		json_object_set_new(options, name, value ? value : json_string(is + 1));
+		free(name);
+	}
+	return options;
+}
+
+int plugin_test_run(struct cli *cli)
+{
+	const char *wrong = NULL, *result;
+	size_t i, failed = 0;
+	json_t *options = plugin_options(cli, &wrong), *list, *line;
+	if (wrong) {
+		json_decref(options);
+		return cli_fail(cli, CLI_USAGE, "sluicectl help plugins test", "--option wants NAME=VALUE, not '%s'", wrong);
+	}
+	list = plugin_test_file(cli->args[0], options);
+	json_decref(options);
+	json_array_foreach(list, i, line) {
+		const char *why = json_get_str(line, "why", "");
+		result = json_get_str(line, "result", "");
+		failed += strcmp(result, "failed") == 0;
+		if (!cli_is_json(cli))
+			buf_printf(&cli->out, "%-8s %-16s %s\n", result, json_get_str(line, "check", ""),
+			           *why ? why : json_get_str(line, "promise", ""));
+	}
+	if (cli_is_json(cli)) {
+		json_t *document = json_pack("{s:b, s:O}", "ok", failed == 0, "checks", list);
+		json_set_str(document, "file", str_of(cli->args[0]));
+		output_json(cli, document);
+		json_decref(document);
+	}
+	if (failed)
+		cli_note(cli, "%s: %zu of %zu promises are broken", cli->args[0], failed, json_array_size(list));
+	json_decref(list);
+	return failed ? CLI_FAILED : CLI_DONE;
+}
+
 static const struct cli_column plugin_columns[] = {
 	{ "KIND", "kind", AS_TEXT, 0, NULL },
 	{ "NAME", "name", AS_TEXT, 0, NULL },
@@ -101,26 +154,79 @@ int config_check_run(struct cli *cli)
 	return code;
 }
 
+/* The policy that is meant, and the configuration whose names it sees: a file that is named stands alone, without one it is
+ * the site's, or the standard one. */
+struct subject {
+	struct conf *conf;  /* NULL: the safe defaults */
+	const char *file;   /* NULL: the standard policy */
+	const char *shown;
+};
+
+static int find_policy(struct cli *cli, struct subject *out)
+{
+	static const char site[] = SLUICE_CONF_DIR "/sluice.lua";
+	const char *config = cli_flag(cli, "config") ? cli_value(cli, "config") : cli->n_args || access(site, F_OK) != 0 ? NULL : site;
+	struct buf report = { 0 };
+	int code = CLI_DONE;
+	*out = (struct subject){ 0 };
+	if (config && !(out->conf = conf_load(config, &report))) {
+		put_report(cli, config, false, &report);
+		code = cli_fail(cli, CLI_FAILED, "sluicectl config check", "%s does not load, so its policy is not known", config);
+	}
+	buf_free(&report);
+	out->file = cli->n_args ? cli->args[0] : out->conf ? out->conf->policy : NULL;
+	out->shown = out->file ? out->file : "the standard policy";
+	return code;
+}
+
 int policy_check_run(struct cli *cli)
 {
-	const char *file = file_of(cli, SLUICE_CONF_DIR "/policy.lua");
+	struct subject subject;
 	struct buf report = { 0 };
-	bool fine = policy_check(file, &report);
-	put_report(cli, file, fine, &report);
+	int code = find_policy(cli, &subject);
+	if (code)
+		return code;
+	bool fine = policy_check(subject.conf, subject.file, &report);
+	put_report(cli, subject.shown, fine, &report);
 	if (fine)
-		cli_note(cli, "%s: nothing wrong", file);
+		cli_note(cli, "%s: nothing wrong", subject.shown);
 	buf_free(&report);
+	conf_unref(subject.conf);
 	return fine ? CLI_DONE : CLI_FAILED;
 }
 
 int policy_test_run(struct cli *cli)
 {
-	const char *file = file_of(cli, SLUICE_CONF_DIR "/policy.lua");
+	struct subject subject;
 	struct buf report = { 0 };
-	int failed = policy_test(file, &report);
-	put_report(cli, file, failed == 0, &report);
+	int code = find_policy(cli, &subject);
+	if (code)
+		return code;
+	int failed = policy_test(subject.conf, subject.file, &report);
+	put_report(cli, subject.shown, failed == 0, &report);
 	buf_free(&report);
+	conf_unref(subject.conf);
 	return failed == 0 ? CLI_DONE : CLI_FAILED;
+}
+
+/* What the options say of a lease; NULL: nothing, it is a request of the inference door. */
+static json_t *eval_lease(const struct cli *cli)
+{
+	static const char *const texts[] = { "queue", "kind", "program", "name" };
+	json_t *lease = json_object();
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		if (cli_flag(cli, texts[i]))
+			json_set_str(lease, texts[i], str_of(cli_value(cli, texts[i])));
+	if (cli_flag(cli, "gpus"))
+		json_object_set_new(lease, "gpus", json_integer(cli_number(cli, "gpus", 1)));
+	if (cli_flag(cli, "memory"))
+		json_object_set_new(lease, "memory_bytes", json_integer(cli_number(cli, "memory", 0)));
+	if (cli_flag(cli, "limit"))
+		json_object_set_new(lease, "limit_s", json_integer(cli_number(cli, "limit", 0)));
+	if (json_object_size(lease) || cli_flag(cli, "lease"))
+		return lease;
+	json_decref(lease);
+	return NULL;
 }
 
 /* The request that the options describe. */
@@ -142,6 +248,9 @@ static json_t *eval_request(const struct cli *cli)
 			json_object_set_new(request, numbers[i].field, json_integer(cli_number(cli, numbers[i].option, 0)));
 	if (cli_flag(cli, "stream"))
 		json_object_set_new(request, "stream", json_true());
+	json_t *lease = eval_lease(cli);
+	if (lease)
+		json_object_set_new(request, "lease", lease);
 	return request;
 }
 

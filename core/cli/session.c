@@ -370,8 +370,6 @@ int session_run(struct session *s)
 		drain_sinks(s);
 	if (s->sink[0].why != EPIPE)
 		check_sinks(s);
-	if (s->feed.doubt)
-		cli_note(s->cli, "sluicectl: a connection was lost while input was sent: a piece of it may be missing");
 	if (s->left >= 0)
 		return s->left;
 	return s->leave && !s->begun ? s->leave : ending_exit(s->follow.ended);

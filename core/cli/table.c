@@ -131,6 +131,24 @@ static const struct cli_option eval_options[] = {
 	{ "prompt-tokens", 0, OPTION_NUMBER, "N", "10", "length of the prompt", NULL, false },
 	{ "max-output", 0, OPTION_NUMBER, "N", "none", "the client's bound on the answer, tokens", NULL, false },
 	FLAG("stream", 0, "a streamed answer"),
+	FLAG("lease", 0, "decide on a lease, as sluicectl run would ask for it; so do the options below"),
+	{ "name", 'J', OPTION_TEXT, "NAME", "job", "name of the lease", NULL, false },
+	{ "program", 0, OPTION_TEXT, "NAME", NULL, "program to run", NULL, false },
+	{ "queue", 'p', OPTION_TEXT, "QUEUE", "the tenant's", "queue to wait in", NULL, false },
+	{ "gpus", 'G', OPTION_NUMBER, "N", "1", "GPUs to have", NULL, false },
+	{ "kind", 0, OPTION_TEXT, "KIND", "any", "kind of GPU", NULL, false },
+	{ "memory", 0, OPTION_BYTES, "SIZE", "any", "memory that each GPU must have at least", NULL, false },
+	{ "limit", 't', OPTION_DURATION, "TIME", "the queue's", "end it after so long", NULL, false },
+	END_OPTIONS
+};
+
+static const struct cli_option policy_options[] = {
+	{ "config", 0, OPTION_TEXT, "FILE", NULL, "the site's sluice.lua: whose policy it is, and whose models and queues", NULL, false },
+	END_OPTIONS
+};
+
+static const struct cli_option plugin_test_options[] = {
+	{ "option", 0, OPTION_TEXT, "NAME=VALUE", NULL, "an option of the plugin, as in sluice.lua", NULL, true },
 	END_OPTIONS
 };
 
@@ -250,17 +268,20 @@ const struct cli_command cli_commands[] = {
 	  .examples = "config check ./sluice.lua", .run = config_check_run },
 	{ .noun = "config", .verb = "show", .role = "operator", .summary = "the running configuration, without secrets",
 	  .examples = "config show --json", .run = config_show_run },
-	{ .noun = "policy", .verb = "check", .args = "[FILE]", .args_max = 1, .summary = "find what is wrong with a policy",
-	  .text = "Undefined names, wrong fields, failing tests; here, without a daemon. Without FILE it is "
-	          SLUICE_CONF_DIR "/policy.lua.",
-	  .examples = "policy check ./policy.lua", .run = policy_check_run },
-	{ .noun = "policy", .verb = "test", .args = "[FILE]", .args_max = 1, .summary = "run the tests of a policy",
-	  .text = "Calls every test_* function of the file, here, without a daemon.",
+	{ .noun = "policy", .verb = "check", .args = "[FILE]", .args_max = 1, .options = policy_options,
+	  .summary = "find what is wrong with a policy",
+	  .text = "Undefined names, wrong fields, failing tests; here, without a daemon. Without FILE it is the policy that "
+	          SLUICE_CONF_DIR "/sluice.lua names, or the standard one.",
+	  .examples = "policy check ./policy.lua\npolicy check --config ./sluice.lua", .run = policy_check_run },
+	{ .noun = "policy", .verb = "test", .args = "[FILE]", .args_max = 1, .options = policy_options,
+	  .summary = "run the tests of a policy",
+	  .text = "Calls every test_* function of the file, here, without a daemon. Without FILE as with policy check.",
 	  .examples = "policy test ./policy.lua", .run = policy_test_run },
 	{ .noun = "policy", .verb = "eval", .role = "operator", .options = eval_options,
 	  .summary = "one decision, and the line that made it",
 	  .examples = "policy eval --tenant physics --model llama-70b\n"
-	              "policy eval --config ./sluice.lua --tier free --model llama-70b --prompt-tokens 3000",
+	              "policy eval --config ./sluice.lua --tier free --model llama-70b --prompt-tokens 3000\n"
+	              "policy eval --tenant physics --lease -G 8 -t 2d --program python",
 	  .run = policy_eval_run },
 	LIST("plugins", "plugin", "operator", plugins_list, NULL, "plugins that run", "plugins"),
 	{ .noun = "plugins", .alias = "plugin", .verb = "list", .summary = "plugins that are installed here",
@@ -270,6 +291,12 @@ const struct cli_command cli_commands[] = {
 	  .summary = "would sluice load this file, and if not, why",
 	  .text = "Ends with 0, or with a code from 65 on that tells one reason from another; see sluice/plugin.h.",
 	  .examples = "plugins check ./fair2.so", .run = plugin_check_run },
+	{ .noun = "plugins", .alias = "plugin", .verb = "test", .args = "FILE", .args_min = 1, .args_max = 1,
+	  .options = plugin_test_options, .summary = "does this backend keep what backend.h promises",
+	  .text = "A line for each promise, tried in a process of its own with a deadline. Devices are prepared, released, "
+	          "and so scrubbed: run it where no lease has them. Devices on which the backend sees a process are left alone. "
+	          "Ends with 1 when a promise is broken.",
+	  .examples = "plugins test ./mygpu.so\nplugins test ./mygpu.so --option root=/tmp/sys --json", .run = plugin_test_run },
 	{ .noun = "version", .summary = "the version", .examples = "version", .run = version_run },
 	{ .noun = "completion", .args = "bash|zsh|fish", .args_min = 1, .args_max = 1, .summary = "a shell's completion script",
 	  .examples = "completion bash > /etc/bash_completion.d/sluicectl", .run = completion_run },

@@ -172,6 +172,8 @@ static void check_engine(struct loader *l, const struct conf_model *model, const
 		finding(l, field_place(l, subject, "engine"),
 		        "model \"%s\": sluice cannot start engine '%s', so it needs endpoints = { \"http://...\" }", model->name,
 		        model->engine);
+	else if (engine && engine->can_start && model->n_endpoints == 0 && engine_requires_met(l, engine, model))
+		engine_try(l, engine, model);
 }
 
 static void check_models(struct loader *l)

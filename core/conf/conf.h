@@ -88,6 +88,15 @@ struct conf_endpoint {
 	int concurrency;    /* requests at once, 0: the model's */
 };
 
+/* How requests are given to a model's replicas. */
+enum conf_route { CONF_ROUTE_COST, CONF_ROUTE_LEAST_LOAD, CONF_ROUTE_ROUND_ROBIN, CONF_ROUTE_PREFIX };
+
+/* A first guess of an engine's speed, milliseconds: of a step, a prompt token, a squared prompt token, a sequence, a
+ * token of context. What is seen puts it right. All 0: not said. */
+struct conf_step {
+	double base, prefill, quadratic, sequence, context;
+};
+
 struct conf_model {
 	const char *name;
 	const char **aliases;
@@ -111,6 +120,9 @@ struct conf_model {
 	int64_t drain_ms;         /* running requests may take so long when a replica is stopped */
 	int64_t first_byte_ms;    /* upstream: to the first byte of the answer */
 	int64_t silence_ms;       /* upstream: between bytes of a stream */
+	enum conf_route route;
+	int index_blocks;         /* bound of the prefix index, 0: none is kept */
+	int64_t cache_tokens;     /* what one replica's cache holds, 0: not known */
 	int64_t max_output;       /* bound when the client gives none, tokens */
 	int64_t context;          /* largest output bound that a client may ask for, tokens; 0: no clamp */
 	struct conf_price price;
@@ -122,6 +134,11 @@ struct conf_plugin {
 	json_t *options;
 	bool optional;           /* a refusal is a warning */
 	struct conf_place place;
+};
+
+/* A field of the model without which an engine cannot be started, and what it must be. */
+struct conf_requirement {
+	const char *field, *what; /* "weights", "a GGUF file" */
 };
 
 /* What one engine file (lua/engines/NAME.lua) says about its kind of server; the parts that need no call. */
@@ -137,6 +154,9 @@ struct conf_engine {
 	const char **strip;        /* body fields that must not reach it, NULL-terminated */
 	int64_t keepalive_ms;      /* idle connections are reused for so long */
 	bool close_after_stream;   /* it closes the connection behind each stream, whatever it announces */
+	struct conf_step step;
+	struct conf_requirement *requires;
+	size_t n_requires;
 	bool can_start;            /* it has a command(): sluice can start it */
 	const char *path;          /* of the file, and its text: command() runs what was checked */
 	sl_str source;

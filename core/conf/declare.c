@@ -82,6 +82,7 @@ static void fresh_model(struct loader *l, void *item)
 	m->first_byte_ms = 300000;
 	m->silence_ms = 60000;
 	m->max_output = 1024;
+	m->index_blocks = 1000000;
 }
 
 static const struct named kinds[] = {

@@ -80,11 +80,42 @@ static void take_strip(struct engine_reader *r, lua_State *L)
 	lua_pop(L, 1);
 }
 
+/* step = { base =, prefill =, quadratic =, sequence =, context = }, milliseconds. */
+static void take_step(struct engine_reader *r, lua_State *L)
+{
+	struct conf_step *step = &r->engine->step;
+	const struct {
+		const char *name;
+		double *value;
+	} parts[] = { { "base", &step->base }, { "prefill", &step->prefill }, { "quadratic", &step->quadratic },
+		{ "sequence", &step->sequence }, { "context", &step->context } };
+	enum { N = sizeof parts / sizeof parts[0], MS_MAX = 100000 };
+	int type = lua_getfield(L, -1, "step"), known = 0, given = 0;
+	for (int i = 0; i < N && type == LUA_TTABLE; i++) {
+		if (lua_getfield(L, -1, parts[i].name) != LUA_TNIL) {
+			double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+			if (!(value >= 0 && value <= MS_MAX))
+				r->wrong = "step";
+			*parts[i].value = value;
+			known++;
+		}
+		lua_pop(L, 1);
+	}
+	for (bool more = type == LUA_TTABLE && (lua_pushnil(L), lua_next(L, -2)); more; more = lua_next(L, -2)) {
+		lua_pop(L, 1);
+		given++;
+	}
+	if ((type != LUA_TTABLE && type != LUA_TNIL) || given != known || (type == LUA_TTABLE && (step->base <= 0 || step->prefill <= 0)))
+		r->wrong = "step";
+	lua_pop(L, 1);
+}
+
 /* The only argument is the reader, below the engine's table. */
 static int read_engine(lua_State *L)
 {
 	static const char *const known[] = { "name", "summary", "health", "metrics", "unix_socket", "usage_option",
-		"usage_running", "full", "strip", "keepalive", "close_after_stream", "command", NULL };
+		"usage_running", "full", "strip", "keepalive", "close_after_stream", "step", "requires",
+		"command", NULL };
 	struct engine_reader *r = lua_touserdata(L, 1);
 	struct conf_engine *engine = r->engine;
 	lua_settop(L, 2);
@@ -113,6 +144,8 @@ static int read_engine(lua_State *L)
 	take_bool(r, L, "close_after_stream", &engine->close_after_stream);
 	take_full(r, L);
 	take_strip(r, L);
+	take_step(r, L);
+	engine_take_requires(L, r->l, engine);
 	lua_getfield(L, -1, "keepalive");
 	if (!lua_isnil(L, -1) && !value_duration_ms(L, -1, &engine->keepalive_ms))
 		r->wrong = "keepalive";
@@ -319,13 +352,10 @@ static bool valid_env(json_t *env)
 	return json_is_object(env);
 }
 
-int conf_engine_command(const struct conf *conf, const struct conf_model *model, const char *replica, const char *listen,
-                        json_t **argv, json_t **env, sl_error *error)
+static int make_command(const struct conf_engine *engine, const struct conf_model *model, const char *replica,
+                        const char *listen, json_t **argv, json_t **env, sl_error *error)
 {
-	const struct conf_engine *engine = conf_engine(conf, str_of(model->engine));
 	char shown[96];
-	if (!engine)
-		return error_set(error, SL_ENOTFOUND, "model %s has no engine '%s'", model->name, model->engine);
 	snprintf(shown, sizeof shown, "engines/%s.lua", engine->name);
 	struct command c = { .model = model, .replica = replica, .listen = listen };
 	struct sandbox *sandbox = sandbox_open(NULL);
@@ -352,4 +382,28 @@ int conf_engine_command(const struct conf *conf, const struct conf_model *model,
 	*argv = c.argv;
 	*env = c.env;
 	return SL_OK;
+}
+
+int conf_engine_command(const struct conf *conf, const struct conf_model *model, const char *replica, const char *listen,
+                        json_t **argv, json_t **env, sl_error *error)
+{
+	const struct conf_engine *engine = conf_engine(conf, str_of(model->engine));
+	if (!engine)
+		return error_set(error, SL_ENOTFOUND, "model %s has no engine '%s'", model->name, model->engine);
+	return make_command(engine, model, replica, listen, argv, env, error);
+}
+
+void engine_try(struct loader *l, const struct conf_engine *engine, const struct conf_model *model)
+{
+	struct subject subject = { "model", model->name, model->place };
+	json_t *argv = NULL, *env = NULL;
+	sl_error error = { 0 };
+	char replica[SL_NAME_MAX];
+	snprintf(replica, sizeof replica, "%.40s/r1", model->name);
+	bool tcp = !engine->unix_socket || json_is_false(json_object_get(model->options, "unix_socket"));
+	if (make_command(engine, model, replica, tcp ? "127.0.0.1:1" : "unix:/r1.sock", &argv, &env, &error) != SL_OK)
+		finding(l, field_place(l, &subject, "engine"), "engine '%s' has no command for model \"%s\": %s", engine->name, model->name,
+		        error.text);
+	json_decref(argv);
+	json_decref(env);
 }

@@ -95,6 +95,13 @@ const struct conf_field conf_fields[] = {
 	  .help = "requests that may wait" },
 	{ "model", "wait", FIELD_DURATION, AT(conf_model, wait_ms), TIME_BOUND, .fallback = "\"60s\"",
 	  .help = "how long a request may wait for a replica" },
+	{ "model", "route", FIELD_CUSTOM, .read = read_route, .fallback = "\"cost\"",
+	  .help = "which replica gets a request: \"cost\", the least cost for all requests; \"least_load\"; \"round_robin\"; "
+	          "\"prefix\", the longest cached prefix" },
+	{ "model", "index", FIELD_INT, AT(conf_model, index_blocks), .min = 0, .max = 100000000, .fallback = "1000000",
+	  .help = "most entries of the index of cached prompt prefixes, about 60 bytes each; 0: none is kept" },
+	{ "model", "cache", FIELD_INT64, AT(conf_model, cache_tokens), .min = 0, .max = 1000000000, .fallback = "0",
+	  .help = "tokens that one replica's KV cache holds; 0: learned from what its answers tell" },
 	{ "model", "idle", FIELD_DURATION, AT(conf_model, idle_ms), TIME_SET, .fallback = "\"10m\"",
 	  .help = "time without a request before a replica above the minimum is stopped" },
 	{ "model", "start", FIELD_DURATION, AT(conf_model, start_ms), TIME_SET, .fallback = "\"5m\"",

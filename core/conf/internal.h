@@ -126,6 +126,7 @@ void read_price(struct loader *l, lua_State *L, const struct subject *subject, c
 void read_gpu_hour(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *kind);
 void read_replicas(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_endpoints(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
+void read_route(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_options(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model);
 void read_listen(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *conf);
 void read_metrics(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *conf);
@@ -147,6 +148,12 @@ int declare_setup(lua_State *L);
 void check_all(struct loader *l);
 /* Reads the engine file of a model; NULL and a finding. */
 void engine_load(struct loader *l, const struct conf_model *model);
+/* Asks the engine for the command of a replica that will never be: what is wrong with it is a finding. */
+void engine_try(struct loader *l, const struct conf_engine *engine, const struct conf_model *model);
+/* requires.c: of the engine's table on top of the stack. Raises what is wrong. */
+int engine_take_requires(lua_State *L, struct loader *l, struct conf_engine *engine);
+/* False: findings. */
+bool engine_requires_met(struct loader *l, const struct conf_engine *engine, const struct conf_model *model);
 /* Reads a file into the arena and the digest. NULL and *error. */
 struct source *source_read(struct loader *l, const char *path, const char *shown, sl_error *error);
 

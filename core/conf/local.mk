@@ -11,5 +11,6 @@ core_conf_libconf_a_SOURCES = \
 	core/conf/load.c \
 	core/conf/lua_json.c \
 	core/conf/read.c \
+	core/conf/requires.c \
 	core/conf/show.c \
 	core/conf/values.c

@@ -78,6 +78,11 @@ static json_t *model_json(const struct conf_model *m)
 	set_int(o, "concurrency", m->concurrency);
 	set_int(o, "waiting", m->waiting_max);
 	set_int(o, "wait_ms", m->wait_ms);
+	static const char *const routes[] = { [CONF_ROUTE_COST] = "cost", [CONF_ROUTE_LEAST_LOAD] = "least_load",
+		[CONF_ROUTE_ROUND_ROBIN] = "round_robin", [CONF_ROUTE_PREFIX] = "prefix" };
+	set_text(o, "route", routes[m->route]);
+	set_int(o, "index", m->index_blocks);
+	set_int(o, "cache", m->cache_tokens);
 	set_int(o, "idle_ms", m->idle_ms);
 	set_int(o, "start_ms", m->start_ms);
 	set_int(o, "drain_ms", m->drain_ms);

@@ -256,6 +256,15 @@ void read_durability(struct loader *l, lua_State *L, const struct subject *subje
 		((struct conf *) conf)->durable = word == 1;
 }
 
+void read_route(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *model)
+{
+	static const char *const words[] = { [CONF_ROUTE_COST] = "cost", [CONF_ROUTE_LEAST_LOAD] = "least_load",
+		[CONF_ROUTE_ROUND_ROBIN] = "round_robin", [CONF_ROUTE_PREFIX] = "prefix", NULL };
+	int word = read_word(l, L, subject, field, words);
+	if (word >= 0)
+		((struct conf_model *) model)->route = (enum conf_route) word;
+}
+
 void read_on_error(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *conf)
 {
 	static const char *const words[] = { "deny", "default", NULL };

@@ -141,6 +141,7 @@ struct control *control_open(const struct control_options *options, sl_error *er
 	control->identity = options->identity;
 	control->ledger = options->ledger;
 	control->quota = options->quota;
+	control->policy = options->policy;
 	control->callbacks = options->callbacks;
 	control->arg = options->arg;
 	control->n_auth = options->n_auth;
@@ -166,12 +167,13 @@ static bool same_metrics(const struct conf *a, const struct conf *b)
 	return a->metrics->len == b->metrics->len && memcmp(&a->metrics->any, &b->metrics->any, a->metrics->len) == 0;
 }
 
-void control_configure(struct control *control, struct conf *conf)
+void control_configure(struct control *control, struct conf *conf, struct policy *policy)
 {
 	struct conf *old = control->conf;
 	if (strcmp(old->control, conf->control) != 0 || !same_metrics(old, conf))
 		log_warn("control and metrics: where they listen changes with the next restart");
 	control->conf = conf_ref(conf);
+	control->policy = policy;
 	control->config_wall_ms = clock_wall_ms();
 	conf_unref(old);
 }

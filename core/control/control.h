@@ -13,6 +13,7 @@
 #include "core/identity/identity.h"
 #include "core/ledger/ledger.h"
 #include "core/plugin/plugin.h"
+#include "core/policy/policy.h"
 #include "core/pool/pool.h"
 #include "core/quota/quota.h"
 #include "core/route/route.h"
@@ -46,6 +47,7 @@ struct control_options {
 	struct quota *quota;
 	struct plugin *const *auth; /* asked in this order; the array is copied, the plugins outlive the control door */
 	size_t n_auth;              /* at most CONTROL_AUTH_MAX */
+	struct policy *policy;      /* the main thread's own; borrowed, replaced by control_configure. NULL: none to ask */
 	struct control_callbacks callbacks;
 	void *arg;
 };
@@ -54,8 +56,8 @@ enum { CONTROL_AUTH_MAX = 16 };
 
 /* Listens on conf->control (mode 0666: the kernel says who is there) and on conf->metrics. */
 struct control *control_open(const struct control_options *options, sl_error *error);
-/* A new snapshot. Where it listens does not change before a restart (said in the log). */
-void control_configure(struct control *control, struct conf *conf);
+/* A new snapshot and policy. Where it listens does not change before a restart (said in the log). */
+void control_configure(struct control *control, struct conf *conf, struct policy *policy);
 /* The ledger has committed up to seq: answers that waited for it go out. */
 void control_committed(struct control *control, uint64_t seq);
 /* Stops listening; calls under way have `grace_ms` to end. done() once, when no connection is left; the loop must

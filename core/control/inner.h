@@ -81,6 +81,7 @@ struct control {
 	struct identity *identity;
 	struct ledger *ledger;
 	struct quota *quota;
+	struct policy *policy;    /* NULL: none */
 	struct plugin *auth[CONTROL_AUTH_MAX];
 	size_t n_auth;
 	struct control_callbacks callbacks;

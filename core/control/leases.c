@@ -182,6 +182,40 @@ static bool read_wish(struct call *call, struct wish *wish)
 	return true;
 }
 
+/* The policy's word on it: it may refuse, or change the terms. False: answered. */
+static bool ask_policy(struct call *call, struct wish *wish)
+{
+	struct control *control = call->control;
+	struct pool_request *r = &wish->request;
+	char program[SL_NAME_MAX];
+	struct policy_lease_terms terms;
+	sl_error error = { 0 };
+	if (!control->policy)
+		return true;
+	default_name(r->argv, program);
+	const struct policy_lease_request asked = { .name = r->name, .tenant = r->tenant, .user = r->user, .tier = call->who.tier,
+		.queue = wish->queue, .kind = r->kind, .program = program, .gpus = r->devices, .memory_bytes = r->memory_bytes,
+		.limit_ms = r->time_ms, .priority = r->priority, .detach = r->detach, .wall_ms = clock_wall_ms() };
+	if (policy_lease(control->policy, &asked, &terms, &error) != SL_OK) {
+		if (control->conf->policy_fail_open)
+			return true;
+		call_fail(call, 500, "policy_error", NULL, NULL, "the site's policy failed; its operators find why in the log of sluiced");
+		return false;
+	}
+	if (terms.verdict == POLICY_DENY) {
+		call_fail(call, terms.denial.status, terms.denial.code, NULL, NULL, "%s", terms.denial.message);
+		return false;
+	}
+	str_copy(wish->queue, sizeof wish->queue, str_of(terms.queue));
+	const struct conf_queue *queue = conf_queue(control->conf, str_of(wish->queue));
+	/* Above the queue's bound the policy's word is worth the bound; what the caller asked for is refused there. */
+	if (terms.limit_ms != r->time_ms && queue && queue->time_max_ms && terms.limit_ms > (uint64_t) queue->time_max_ms)
+		terms.limit_ms = (uint64_t) queue->time_max_ms;
+	r->time_ms = terms.limit_ms;
+	r->priority = terms.priority;
+	return true;
+}
+
 /* The number of a lease that is to be answered with. */
 static uint64_t *remember(struct call *call, uint64_t number)
 {
@@ -218,6 +252,8 @@ void control_lease_new(struct call *call)
 		call_fail(call, 403, "no_uid", NULL, NULL, "a job runs as its owner, and this caller has no Unix user here");
 		return;
 	}
+	if (!ask_policy(call, &wish))
+		return;
 	if (pool_submit(call->control->pool, &wish.request, &number, &error) != SL_OK) {
 		call_fail_error(call, &error);
 		return;
@@ -360,16 +396,18 @@ void control_lease_signal(struct call *call)
 		call_json(call, 202, json_object());
 }
 
-static void on_stdin(void *arg, int code)
+static void on_stdin(void *arg, int code, int64_t taken)
 {
 	struct call *call = arg;
 	sl_error error = { 0 };
 	if (code == SL_OK) {
-		call_json(call, 200, json_object());
+		call_json(call, 200, taken < 0 ? json_object() : json_pack("{s:I}", "taken", (json_int_t) taken));
 	} else if (code == SL_EAGAIN) {
 		call_fail(call, 503, "pipe_full", NULL, "send it again later", "the program does not read its input at the moment");
 	} else {
-		error_set(&error, code, "the input was not taken: the program has ended, or has closed it");
+		error_set(&error, code, code == SL_EUNAVAILABLE ? "the agent is away: whether it has taken the input is not known"
+		          : code == SL_EINVAL ? "from: what is before this place has not come"
+		                              : "the input was not taken: the program has ended, or has closed it");
 		call_fail_error(call, &error);
 	}
 	call_unref(call);
@@ -384,9 +422,13 @@ void control_lease_stdin(struct call *call)
 	if (!lease)
 		return;
 	json_decref(lease);
-	bool eof = call_query(call, "eof", flag, sizeof flag) && strcmp(flag, "0") != 0;
+	struct pool_input input = { .data = call->x->body,
+		.eof = call_query(call, "eof", flag, sizeof flag) && strcmp(flag, "0") != 0 };
+	if (!call_query_int(call, "writer", 1, INT64_MAX, 0, &input.writer) ||
+	    !call_query_int(call, "from", 0, INT64_MAX / 2, 0, &input.from))
+		return;
 	call_ref(call);
-	if (pool_stdin(call->control->pool, number, call->x->body, eof, on_stdin, call, &error) == SL_OK)
+	if (pool_stdin(call->control->pool, number, &input, on_stdin, call, &error) == SL_OK)
 		return;
 	call_fail_error(call, &error);
 	call_unref(call);

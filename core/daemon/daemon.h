@@ -60,6 +60,7 @@ struct daemon {
 	bool ready, drained, stopping, was_root;
 	uid_t engine_uid;             /* engines run as */
 	gid_t engine_gid;
+	char sockets[4096];           /* folder that engines of another user and we share, empty: none */
 	pthread_mutex_t why_lock;     /* the ledger's thread says why it takes nothing */
 	char ledger_why[256];
 	uv_thread_t stopper;
@@ -100,6 +101,8 @@ void prices_note(struct daemon *d, const struct conf *conf);
 /* rooms.c: opens and closes the rooms in their order. */
 int rooms_open(struct daemon *d, sl_error *error);
 void rooms_close(struct daemon *d);
+/* After rooms_close, plugins_close and the last turn of the loop. */
+void rooms_free(struct daemon *d);
 /* After gateway_stop. */
 void rooms_free_gateway(struct daemon *d);
 

@@ -13,7 +13,7 @@
 #include "core/base/notify.h"
 #include "core/daemon/daemon.h"
 
-enum { CONTROL_GRACE_MS = 1000 };
+enum { CONTROL_GRACE_MS = 1000, LAST_TURNS = 100 };
 
 static void print_report(const struct buf *report)
 {
@@ -120,13 +120,39 @@ static void on_control_closed(void *arg)
 	uv_stop(&d->loop);
 }
 
+/* Rooms are freed when their handles have closed. Nothing is waited for: what is still open after that many turns stays
+ * so, and the process ends. */
+static void close_loop(struct daemon *d)
+{
+	if (d->watchdog.loop) { /* it was started */
+		for (size_t i = 0; i < 3; i++)
+			uv_close((uv_handle_t *) &d->signals[i], NULL);
+		uv_close((uv_handle_t *) &d->watchdog, NULL);
+	}
+	mailbox_close(&d->mailbox);
+	int turns = 0;
+	while (uv_loop_close(&d->loop) != 0 && turns++ < LAST_TURNS)
+		uv_run(&d->loop, UV_RUN_NOWAIT);
+	if (turns > LAST_TURNS)
+		log_debug("handles were open at the end of the loop");
+}
+
+static void end(struct daemon *d)
+{
+	rooms_close(d);
+	plugins_close(d);
+	watchdog_free(d);
+	close_loop(d);
+	rooms_free(d);
+}
+
 static int serve(struct daemon *d)
 {
 	sl_error error = { 0 };
 	if (privileges_drop(d, &error) != SL_OK || rooms_open(d, &error) != SL_OK) {
 		log_error("%s", error.text);
 		d->status = error.code == SL_EINVAL ? DAEMON_CONFIG : DAEMON_FAILED;
-		rooms_close(d);
+		end(d);
 		return d->status;
 	}
 	watch_signals(d);
@@ -140,9 +166,7 @@ static int serve(struct daemon *d)
 	control_close(d->control, CONTROL_GRACE_MS, on_control_closed, d);
 	d->control = NULL;
 	uv_run(&d->loop, UV_RUN_DEFAULT);
-	rooms_close(d);
-	plugins_close(d);
-	watchdog_free(d);
+	end(d);
 	log_info("ended");
 	log_flush();
 	return d->status;

@@ -2,6 +2,7 @@
 /* privileges.c - what only root may do, done before anything listens; then root is given up for good. */
 #define _GNU_SOURCE /* setresuid */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -65,6 +66,47 @@ static int find_user(struct daemon *d, uid_t *uid, gid_t *gid, const char **name
 	return SL_OK;
 }
 
+/* Can everybody pass through the folders above? */
+static bool reachable(const char *path)
+{
+	char folder[4096];
+	str_copy(folder, sizeof folder, str_of(path));
+	for (char *slash; (slash = strrchr(folder, '/')) != NULL && slash != folder;) {
+		struct stat st;
+		*slash = '\0';
+		if (stat(folder, &st) != 0 || !(st.st_mode & S_IXOTH))
+			return false;
+	}
+	return true;
+}
+
+/* A folder for the sockets of engines, beside the state and not in it, where the service's user could put something else
+ * in its place: theirs, of our group, which their sockets inherit, and closed to everybody else. Without it engines get
+ * ports, and whoever is on this machine can reach those. */
+static void make_sockets(struct daemon *d, gid_t gid)
+{
+	char path[sizeof d->sockets];
+	struct stat st;
+	snprintf(path, sizeof path, "%s-engines", d->conf->state);
+	int fd = mkdir(path, 0700) == 0 || errno == EEXIST ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	const char *why = NULL;
+	if (fd < 0 || fstat(fd, &st) != 0)
+		why = strerror(errno);
+	else if (st.st_uid != 0 && st.st_uid != d->engine_uid)
+		why = "it belongs to somebody else";
+	else if (!reachable(path))
+		why = "a folder above it is closed to the user of engines";
+	else if (fchown(fd, d->engine_uid, gid) != 0 || fchmod(fd, 02770) != 0)
+		why = strerror(errno);
+	if (fd >= 0)
+		close(fd);
+	if (why)
+		log_warn("no folder %s for sockets of engines: %s; they listen on loopback ports, which everybody on this machine can reach",
+		         path, why);
+	else
+		str_copy(d->sockets, sizeof d->sockets, str_of(path));
+}
+
 int privileges_drop(struct daemon *d, sl_error *error)
 {
 	uid_t uid = geteuid();
@@ -84,6 +126,8 @@ int privileges_drop(struct daemon *d, sl_error *error)
 		code = pool_start_agent(d->conf, SLUICE_SBIN_DIR "/sluice-agent", uid, error);
 	if (code != SL_OK)
 		return code;
+	if (name && d->engine_uid != uid)
+		make_sockets(d, gid);
 	if (name) {
 		if (uid == 0)
 			return error_set(error, SL_EINVAL, "sluiced does not serve as root; try: --user NAME");
@@ -93,7 +137,9 @@ int privileges_drop(struct daemon *d, sl_error *error)
 		log_info("serving as user %s, engines run as uid %u", name, (unsigned) d->engine_uid);
 	}
 	/* Keys are in memory: no core dumps, no other process of this user reads it. */
+#ifndef __SANITIZE_ADDRESS__ /* a leak checker looks at its own process from outside */
 	prctl(PR_SET_DUMPABLE, 0);
+#endif
 	umask(0027);
 	return SL_OK;
 }

@@ -66,7 +66,7 @@ int daemon_reload(struct daemon *d, struct buf *report)
 	identity_configure(d->identity, conf);
 	pool_configure(d->pool, conf);
 	fleet_configure(d->fleet, conf, policy);
-	control_configure(d->control, conf);
+	control_configure(d->control, conf, policy);
 	policy_close(d->policy);
 	d->policy = policy;
 	conf_unref(d->conf);

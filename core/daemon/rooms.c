@@ -124,8 +124,7 @@ static int open_pool_and_fleet(struct daemon *d, const json_t *leases, uint64_t 
 	snprintf(folder, sizeof folder, "%s/engines", d->conf->state);
 	struct fleet_options fleet = { .loop = &d->loop, .conf = d->conf, .pool = d->pool, .route = d->route, .policy = d->policy,
 		.folder = folder, .uid = d->engine_uid, .gid = d->engine_gid,
-		/* A socket in our folder is out of reach for another user. */
-		.tcp_only = d->engine_uid != geteuid() };
+		.sockets = d->sockets[0] ? d->sockets : d->engine_uid == geteuid() ? folder : NULL };
 	d->fleet = fleet_open(&fleet, error);
 	return d->fleet ? SL_OK : error->code;
 }
@@ -209,7 +208,7 @@ static json_t *list_plugins(void *arg)
 static int open_control(struct daemon *d, sl_error *error)
 {
 	struct control_options options = { .loop = &d->loop, .conf = d->conf, .pool = d->pool, .fleet = d->fleet, .route = d->route,
-		.identity = d->identity, .ledger = d->ledger, .quota = d->quota, .auth = d->auth, .n_auth = d->n_auth, .arg = d,
+		.identity = d->identity, .ledger = d->ledger, .quota = d->quota, .policy = d->policy, .auth = d->auth, .n_auth = d->n_auth, .arg = d,
 		.callbacks = { .reload = on_reload, .drain = on_drain, .ready = is_ready, .gateway_status = gateway_json,
 			.plugins = list_plugins } };
 	d->control = control_open(&options, error);
@@ -260,4 +259,24 @@ void rooms_close(struct daemon *d)
 	if (d->ledger)
 		ledger_close(d->ledger);
 	json_decref(d->prices);
+	d->prices = NULL;
+	d->gateway = NULL;
+	d->fleet = NULL;
+	d->pool = NULL;
+	d->ledger = NULL;
+}
+
+/* What the rooms shared; auth plugins look into identities until they are closed. */
+void rooms_free(struct daemon *d)
+{
+	policy_close(d->policy);
+	route_free(d->route);
+	identity_free(d->identity);
+	quota_free(d->quota);
+	conf_unref(d->conf);
+	d->policy = NULL;
+	d->route = NULL;
+	d->identity = NULL;
+	d->quota = NULL;
+	d->conf = NULL;
 }

@@ -288,15 +288,17 @@ static void adopt(struct fleet *fleet)
 		log_info("%zu replicas of an earlier run are taken over", n);
 }
 
-/* Engines make their sockets in it, as their own user. */
-static int make_folder(struct fleet *fleet, const char *folder, sl_error *error)
+static int take_folders(struct fleet *fleet, const struct fleet_options *options, sl_error *error)
 {
-	if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-		return error_set(error, SL_EIO, "cannot make the folder of engines' sockets %s: %s", folder, strerror(errno));
-	if (!fleet->tcp_only && fleet->uid != geteuid() && chown(folder, fleet->uid, fleet->gid) != 0)
-		log_warn("cannot give %s to uid %u: %s; engines may fail to listen there", folder, fleet->uid, strerror(errno));
-	fleet->folder = realpath(folder, NULL);
-	return fleet->folder ? SL_OK : error_set(error, SL_EIO, "cannot use the folder %s: %s", folder, strerror(errno));
+	if (mkdir(options->folder, 0700) != 0 && errno != EEXIST)
+		return error_set(error, SL_EIO, "cannot make the folder %s: %s", options->folder, strerror(errno));
+	fleet->folder = realpath(options->folder, NULL);
+	if (!fleet->folder)
+		return error_set(error, SL_EIO, "cannot use the folder %s: %s", options->folder, strerror(errno));
+	fleet->sockets = options->sockets ? realpath(options->sockets, NULL) : NULL;
+	if (options->sockets && !fleet->sockets)
+		return error_set(error, SL_EIO, "cannot use the folder %s: %s", options->sockets, strerror(errno));
+	return SL_OK;
 }
 
 struct fleet *fleet_open(const struct fleet_options *options, sl_error *error)
@@ -311,10 +313,10 @@ struct fleet *fleet_open(const struct fleet_options *options, sl_error *error)
 	fleet->route = options->route;
 	fleet->policy = options->policy;
 	fleet->uid = options->uid;
-	fleet->tcp_only = options->tcp_only;
 	fleet->gid = options->gid;
-	if (make_folder(fleet, options->folder, error) != SL_OK || mailbox_open(&fleet->mailbox, fleet->loop) != 0) {
+	if (take_folders(fleet, options, error) != SL_OK || mailbox_open(&fleet->mailbox, fleet->loop) != 0) {
 		free(fleet->folder);
+		free(fleet->sockets);
 		free(fleet);
 		return NULL;
 	}
@@ -347,6 +349,7 @@ static void on_last_closed(uv_handle_t *handle)
 	conf_unref(fleet->conf);
 	pthread_mutex_destroy(&fleet->lock);
 	free(fleet->folder);
+	free(fleet->sockets);
 	free(fleet);
 }
 

@@ -20,9 +20,10 @@ struct fleet_options {
 	struct pool *pool;
 	struct route *route;
 	struct policy *policy;   /* the main thread's own; borrowed, replaced by fleet_configure */
-	const char *folder;      /* where engines' sockets go: state/engines */
+	const char *folder;      /* notes for the next run: state/engines. Made when missing */
+	const char *sockets;     /* where engines' sockets go, which their user must be able to make; may be `folder`. NULL: there
+	                          * is no such folder, so they listen on TCP */
 	uint32_t uid, gid;       /* engines run as */
-	bool tcp_only;           /* they run as another user, who cannot make sockets in `folder` */
 };
 
 /* Static endpoints become ready replicas at once; leases of replicas of an earlier run (pool_leases with holder

@@ -2,11 +2,13 @@
 /* health.c - asks engines whether they can take requests. */
 #include "core/fleet/inner.h"
 
+#include <stdlib.h>
+
 #include "core/base/log.h"
 #include "core/base/str.h"
 
-/* Over TCP somebody else may have taken the engine's port and may answer in its place; then the engine itself fails
- * to listen and its lease ends. So the first answer counts only when the lease still runs this much later. */
+/* An agent of an earlier release cannot say whose a port is. A stranger who has it keeps the engine from listening, so
+ * that its lease ends: then an answer counts when the lease still runs this much later. */
 enum { CONFIRM_MS = 500 };
 
 static void became_ready(struct fleet *fleet, struct replica *replica)
@@ -16,23 +18,9 @@ static void became_ready(struct fleet *fleet, struct replica *replica)
 	replica->why[0] = '\0';
 	log_info("replica %s is ready at %s", replica->name, replica->listen);
 	if (replica->route)
-		route_replica_set(replica->route, ROUTE_READY);
+		route_replica_set(replica->route, ROUTE_READY, fleet_now_ms() * 1000);
 	fleet_look_in(fleet, 0);
 	replica_check_in(fleet, replica, HEALTH_READY_MS);
-}
-
-static void healthy(struct fleet *fleet, struct replica *replica)
-{
-	if (replica->state == FLEET_READY) {
-		replica->sick = 0;
-		replica->why[0] = '\0';
-		replica_check_in(fleet, replica, HEALTH_READY_MS);
-	} else if (!replica->confirmed && !str_starts(str_of(replica->listen), STR("unix:"))) {
-		replica->confirmed = true;
-		replica_check_in(fleet, replica, CONFIRM_MS);
-	} else {
-		became_ready(fleet, replica);
-	}
 }
 
 static void unhealthy(struct fleet *fleet, struct replica *replica, int status, const char *why)
@@ -52,6 +40,66 @@ static void unhealthy(struct fleet *fleet, struct replica *replica, int status, 
 	if (replica->health_gap_ms > HEALTH_SLOWEST_MS)
 		replica->health_gap_ms = HEALTH_SLOWEST_MS;
 	replica_check_in(fleet, replica, replica->health_gap_ms);
+}
+
+static void on_owner(void *arg, int code, bool own)
+{
+	struct owner_wait *wait = arg;
+	struct replica *replica = wait->replica;
+	free(wait);
+	if (!replica)
+		return;
+	struct fleet *fleet = replica->model->fleet;
+	replica->owner = NULL;
+	if (replica->state != FLEET_STARTING)
+		return;
+	if (code == SL_OK && own) {
+		became_ready(fleet, replica);
+	} else if (code == SL_OK) {
+		char why[256];
+		snprintf(why, sizeof why, "%s is answered by a program that is not this replica's", replica->listen);
+		if (!strstr(replica->why, why)) /* once, not at every look */
+			log_warn("replica %s: %s", replica->name, why);
+		unhealthy(fleet, replica, 0, why);
+	} else if (code == SL_EINVAL) {
+		replica->confirmed = true;
+		replica_check_in(fleet, replica, CONFIRM_MS);
+	} else {
+		unhealthy(fleet, replica, 0, "the agent does not say whose its port is");
+	}
+}
+
+/* Over TCP anybody on the machine may have taken the port and may answer in the engine's place: the agent knows. */
+static void ask_owner(struct fleet *fleet, struct replica *replica)
+{
+	const char *colon = strrchr(replica->listen, ':');
+	struct owner_wait *wait = calloc(1, sizeof *wait);
+	if (!wait) {
+		unhealthy(fleet, replica, 0, "out of memory");
+		return;
+	}
+	wait->replica = replica;
+	replica->owner = wait;
+	sl_error error = { 0 };
+	if (pool_listens(fleet->pool, replica->lease, (unsigned) strtoul(colon ? colon + 1 : "0", NULL, 10), on_owner, wait,
+	                 &error) == SL_OK)
+		return;
+	free(wait);
+	replica->owner = NULL;
+	unhealthy(fleet, replica, 0, error.text);
+}
+
+static void healthy(struct fleet *fleet, struct replica *replica)
+{
+	if (replica->state == FLEET_READY) {
+		replica->sick = 0;
+		replica->why[0] = '\0';
+		replica_check_in(fleet, replica, HEALTH_READY_MS);
+	} else if (!replica->confirmed && !str_starts(str_of(replica->listen), STR("unix:"))) {
+		ask_owner(fleet, replica);
+	} else {
+		became_ready(fleet, replica);
+	}
 }
 
 static void on_health(void *arg, int status, sl_str body, const char *why)
@@ -87,6 +135,9 @@ void replica_check_in(struct fleet *fleet, struct replica *replica, uint64_t ms)
 
 void replica_check_stop(struct replica *replica)
 {
+	if (replica->owner)
+		replica->owner->replica = NULL;
+	replica->owner = NULL;
 	if (replica->health)
 		http_client_cancel(replica->health);
 	replica->health = NULL;

@@ -39,7 +39,8 @@ struct replica {
 	char definition[FLEET_DEFINITION_LENGTH + 1];
 	char listen[160];                 /* "unix:/path" or "127.0.0.1:port" */
 	struct http_address address;
-	bool confirmed;                   /* answered once already; over TCP that alone is not enough */
+	bool confirmed;                   /* over TCP: its port is its own; an answer alone does not say so */
+	struct owner_wait *owner;         /* the agent is being asked whose the port is */
 	bool adopted;                     /* an earlier run of sluiced started it */
 	bool failed;                      /* its end was counted as a failure already */
 	bool gone;                        /* its lease has ended: freed by the next look */
@@ -50,6 +51,11 @@ struct replica {
 	struct http_client_request *health;
 	uv_timer_t *timer;                /* of the next health check; freed by its close callback */
 	uint64_t health_gap_ms;
+};
+
+/* Lives until pool_listens calls back, also past the replica. */
+struct owner_wait {
+	struct replica *replica; /* NULL: it is not asked any more */
 };
 
 /* A static endpoint. */
@@ -105,9 +111,9 @@ struct fleet {
 	struct pool *pool;
 	struct route *route;
 	struct policy *policy;
-	char *folder;
+	char *folder;                     /* of notes */
+	char *sockets;                    /* of engines' sockets, NULL: they listen on TCP */
 	uint32_t uid, gid;
-	bool tcp_only;
 	struct mailbox mailbox;
 	struct mail poke;
 	atomic_bool poked;

@@ -14,7 +14,7 @@ static bool choose_socket(struct fleet *fleet, char out[160])
 {
 	for (int tries = 0; tries < 10000; tries++) {
 		struct stat st;
-		int n = snprintf(out, 160, "unix:%s/r%u.sock", fleet->folder, ++fleet->last_socket);
+		int n = snprintf(out, 160, "unix:%s/r%u.sock", fleet->sockets, ++fleet->last_socket);
 		if (n < 0 || (size_t) n - strlen("unix:") >= sizeof(((struct sockaddr_un *) 0)->sun_path))
 			return false; /* longer than a socket's path may be */
 		if (lstat(out + strlen("unix:"), &st) != 0 && errno == ENOENT)

@@ -23,7 +23,7 @@ static void digest(sl_str text, char out[FLEET_DEFINITION_LENGTH + 1])
 bool fleet_uses_socket(const struct fleet *fleet, const struct conf_model *model)
 {
 	const struct conf_engine *engine = conf_engine(fleet->conf, str_of(model->engine));
-	return !fleet->tcp_only && engine && engine->unix_socket && json_get_bool(model->options, "unix_socket", true);
+	return fleet->sockets && engine && engine->unix_socket && json_get_bool(model->options, "unix_socket", true);
 }
 
 /* What a running replica depends on: its command, and the devices it asked for. A price or a limit may change without
@@ -117,7 +117,8 @@ static void set_endpoints(struct fleet_model *model, const struct conf_model *co
 		snprintf(endpoint->name, sizeof endpoint->name, "%.48s/e%u", model->name, (unsigned) (i + 1) % 100000);
 		endpoint->route = route_replica_add(model->route, endpoint->name, &e->address, e->key,
 		                                    conf->served_name ? conf->served_name : conf->name,
-		                                    e->concurrency > 0 ? e->concurrency : conf->concurrency, ROUTE_READY);
+		                                    e->concurrency > 0 ? e->concurrency : conf->concurrency, ROUTE_READY,
+		                                    fleet_now_ms() * 1000);
 		if (!endpoint->route)
 			log_error("model %s: no room for endpoint %s", model->name, e->url ? e->url : "");
 	}
@@ -132,7 +133,8 @@ static void renew_route(struct fleet_model *model)
 			continue;
 		struct route_replica *renewed = route_replica_add(model->route, r->name, &r->address, NULL, r->route->served_name,
 		                                                  model->concurrency,
-		                                                  r->state == FLEET_READY ? ROUTE_READY : ROUTE_STARTING);
+		                                                  r->state == FLEET_READY ? ROUTE_READY : ROUTE_STARTING,
+		                                                  fleet_now_ms() * 1000);
 		if (!renewed)
 			continue;
 		route_replica_remove(r->route);
@@ -152,7 +154,15 @@ static void set_model(struct fleet *fleet, struct fleet_model *model, const stru
 	model->idle_ms = (uint64_t) conf->idle_ms;
 	model->start_ms = (uint64_t) conf->start_ms;
 	model->drain_ms = (uint64_t) conf->drain_ms;
-	route_model_bound(model->route, conf->waiting_max);
+	static const enum route_rule rules[] = { [CONF_ROUTE_COST] = ROUTE_COST, [CONF_ROUTE_LEAST_LOAD] = ROUTE_LEAST_LOAD,
+		[CONF_ROUTE_ROUND_ROBIN] = ROUTE_ROUND_ROBIN, [CONF_ROUTE_PREFIX] = ROUTE_PREFIX };
+	struct route_tuning tuning = { .rule = rules[conf->route], .waiting_max = conf->waiting_max, .cache_tokens = conf->cache_tokens,
+		.index_entries = (uint32_t) conf->index_blocks };
+	if (engine)
+		tuning.step = (struct cost_step){ engine->step.base, engine->step.prefill, engine->step.quadratic, engine->step.sequence,
+			engine->step.context };
+	if (!route_model_tune(model->route, &tuning))
+		log_error("model %s: out of memory for a prefix index of %d blocks: it has none", model->name, conf->index_blocks);
 	set_endpoints(model, conf);
 	renew_route(model);
 	char definition[FLEET_DEFINITION_LENGTH + 1] = "";

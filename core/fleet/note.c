@@ -78,9 +78,9 @@ static bool ends_with(const char *text, const char *end)
 	return len > n && strcmp(text + len - n, end) == 0;
 }
 
-void fleet_folder_clean(struct fleet *fleet)
+static void clean(const struct fleet *fleet, const char *path)
 {
-	DIR *folder = opendir(fleet->folder);
+	DIR *folder = path ? opendir(path) : NULL;
 	if (!folder)
 		return;
 	for (struct dirent *entry; (entry = readdir(folder));) {
@@ -88,7 +88,13 @@ void fleet_folder_clean(struct fleet *fleet)
 		if ((!ends_with(name, ".sock") && !ends_with(name, ".replica")) || is_used(fleet, name))
 			continue;
 		if (unlinkat(dirfd(folder), name, 0) != 0)
-			log_warn("cannot remove the old file %s/%s: %s", fleet->folder, name, strerror(errno));
+			log_warn("cannot remove the old file %s/%s: %s", path, name, strerror(errno));
 	}
 	closedir(folder);
+}
+
+void fleet_folder_clean(struct fleet *fleet)
+{
+	clean(fleet, fleet->folder);
+	clean(fleet, fleet->sockets);
 }

@@ -141,7 +141,7 @@ static int enter(struct fleet *fleet, struct replica *replica, int concurrency, 
 {
 	struct fleet_model *model = replica->model;
 	replica->route = route_replica_add(model->route, replica->name, &replica->address, NULL, served_name, concurrency,
-	                                   ROUTE_STARTING);
+	                                   ROUTE_STARTING, fleet_now_ms() * 1000);
 	if (!replica->route)
 		return error_set(error, SL_EFULL, "model '%s' has no room for one more replica", model->name);
 	struct replica **link = &model->replicas;
@@ -177,7 +177,7 @@ static int submit(struct fleet *fleet, struct replica *replica, const struct con
 		.replica = replica->name,
 		.argv = argv,
 		.env = env,
-		.cwd = fleet->tcp_only ? "/" : fleet->folder,
+		.cwd = fleet->sockets ? fleet->sockets : "/",
 	};
 	return pool_submit(fleet->pool, &request, &replica->lease, error);
 }
@@ -232,7 +232,7 @@ void replica_drain(struct fleet *fleet, struct replica *replica, const char *rea
 	str_copy(replica->why, sizeof replica->why, str_of(reason));
 	replica_set_state(replica, FLEET_DRAINING);
 	if (replica->route)
-		route_replica_set(replica->route, ROUTE_DRAINING);
+		route_replica_set(replica->route, ROUTE_DRAINING, fleet_now_ms() * 1000);
 }
 
 void replica_release(struct fleet *fleet, struct replica *replica, const char *reason)
@@ -298,7 +298,6 @@ bool replica_adopt(struct fleet *fleet, const json_t *lease)
 	model->last_number = n > model->last_number ? n : model->last_number;
 	replica->lease = number;
 	replica->adopted = true;
-	replica->confirmed = true; /* its port was its own before the restart */
 	if (!fleet_note_read(fleet, replica))
 		return refuse_adoption(fleet, replica, "its address is not known");
 	if (http_address_parse(str_of(replica->listen), &replica->address, &error) != SL_OK ||

@@ -14,12 +14,12 @@ enum { NAME_MAX = 24, PROMPTS_MAX = 2048, N_MAX = 128, BEST_OF_MAX = 20 };
 /* Members of the top level that are read. Those before ENGINE_ONLY may occur once. */
 enum field {
 	OTHER, MODEL, STREAM, STREAM_OPTIONS, MAX_TOKENS, MAX_COMPLETION_TOKENS, N, BEST_OF, USER, MESSAGES, PROMPT, INPUT,
-	ENGINE_ONLY,
+	TOOLS, ENGINE_ONLY,
 };
 static const char *const field_names[] = {
 	[MODEL] = "model", [STREAM] = "stream", [STREAM_OPTIONS] = "stream_options", [MAX_TOKENS] = "max_tokens",
 	[MAX_COMPLETION_TOKENS] = "max_completion_tokens", [N] = "n", [BEST_OF] = "best_of", [USER] = "user",
-	[MESSAGES] = "messages", [PROMPT] = "prompt", [INPUT] = "input",
+	[MESSAGES] = "messages", [PROMPT] = "prompt", [INPUT] = "input", [TOOLS] = "tools",
 };
 
 /* Names by their length. */
@@ -30,7 +30,7 @@ static const struct name {
 	[1] = { { "n", N } },
 	[3] = { { "rid", ENGINE_ONLY } },
 	[4] = { { "user", USER }, { "lora", ENGINE_ONLY } },
-	[5] = { { "model", MODEL }, { "input", INPUT } },
+	[5] = { { "model", MODEL }, { "input", INPUT }, { "tools", TOOLS } },
 	[6] = { { "stream", STREAM }, { "prompt", PROMPT }, { "n_cmpl", ENGINE_ONLY } },
 	[7] = { { "best_of", BEST_OF }, { "id_slot", ENGINE_ONLY } },
 	[8] = { { "messages", MESSAGES }, { "priority", ENGINE_ONLY } },
@@ -431,6 +431,10 @@ static bool member_of_top(struct scan *s, const struct key *key)
 	case N: ok = integer(s, field, 1, N_MAX, &out->n); break;
 	case BEST_OF: ok = integer(s, field, 0, BEST_OF_MAX, &out->best_of); break;
 	case USER: ok = user(s); break;
+	case TOOLS:
+		ok = value(s, 1);
+		out->tools = (struct body_span){ offset(s, start), offset(s, s->at) };
+		break;
 	default: ok = prompt_field(s, field); break;
 	}
 	if (ok && at)

@@ -44,6 +44,7 @@ struct body {
 	struct body_span prompt;       /* value of messages, prompt or input */
 	uint32_t media_parts;          /* objects in messages with a "type" of image_url, input_audio, audio_url, video_url,
 	                                * file, or, whatever their type, with a member of such a name (but file) */
+	struct body_span tools;        /* value: templates put it in front of the messages */
 	struct body_span user;         /* value, with quotes */
 	struct body_span open;         /* the document's '{', so that a member can be put in behind it */
 	bool empty;                    /* no member at all: what is put in gets no comma behind it */

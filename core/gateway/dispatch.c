@@ -43,7 +43,7 @@ static void on_wake_mail(struct mail *mail)
 	if (r->free_later || r->stage != REQUEST_WAIT) {
 		/* Answered or gone while the message was on its way: the place goes to the next one. */
 		if (replica)
-			route_done(replica, r->worker->now_ms, false);
+			routing_done(r, false);
 		if (r->free_later)
 			request_free(r);
 		return;
@@ -135,6 +135,7 @@ void dispatch_request(struct request *r)
 	unsigned n_prefer;
 	if (!ask_route(r, names, &n_prefer))
 		return;
+	routing_prepare(r);
 	for (unsigned i = 0; i < n_prefer; i++)
 		prefer[i] = names[i];
 	const struct gateway_options *options = &r->worker->gateway->options;
@@ -144,8 +145,9 @@ void dispatch_request(struct request *r)
 	r->waiter.wake = on_wake;
 	r->waiter_live = true;
 	r->stage = REQUEST_WAIT;
-	enum route_result result = route_choose(r->route_model, r->worker->now_ms, prefer, n_prefer, NULL, 0, may_start,
-	                                        &r->waiter, &replica);
+	struct route_ask ask = { .now_us = uv_hrtime() / 1000, .use = &r->use, .prefer = prefer, .n_prefer = n_prefer,
+		.may_start = may_start, .waiter = &r->waiter };
+	enum route_result result = route_choose(r->route_model, &ask, &replica);
 	if (result == ROUTE_WAIT) {
 		socket_expire(&r->client->socket, (uint64_t) r->model->wait_ms);
 		if (options->need_replica)
@@ -166,20 +168,21 @@ void dispatch_request(struct request *r)
 
 void dispatch_done(struct request *r, bool failed)
 {
-	struct route_replica *replica = r->replica;
 	r->replica = NULL;
-	if (replica)
-		route_done(replica, r->worker->now_ms, failed);
+	routing_done(r, failed);
 }
 
 void dispatch_failed(struct request *r, const char *code, const char *text, bool strike)
 {
 	struct worker *w = r->worker;
+	if (r->replica && strcmp(code, "upstream_unreachable") == 0)
+		route_replica_forget(r->replica); /* its process has ended, and its cache with it */
 	dispatch_done(r, strike);
 	struct route_replica *replica = NULL;
+	struct route_ask ask = { .now_us = uv_hrtime() / 1000, .use = &r->use, .exclude = r->tried, .n_exclude = r->n_tried };
 	metrics_add(metrics_counter("sluice_retries_total", "Requests sent to another replica, by the reason.", "reason", code), 1);
 	if (r->n_tried < TRIES_MAX && w->retry_tokens >= 1 &&
-	    route_choose(r->route_model, w->now_ms, NULL, 0, r->tried, r->n_tried, false, NULL, &replica) == ROUTE_CHOSEN) {
+	    route_choose(r->route_model, &ask, &replica) == ROUTE_CHOSEN) {
 		w->retry_tokens -= 1;
 		send_to(r, replica);
 		return;

@@ -13,6 +13,7 @@ core_gateway_libgateway_a_SOURCES = \
 	core/gateway/log.c \
 	core/gateway/relay.c \
 	core/gateway/request.c \
+	core/gateway/routing.c \
 	core/gateway/settle.c \
 	core/gateway/socket.c core/gateway/socket.h \
 	core/gateway/upstream.c \

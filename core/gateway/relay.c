@@ -178,7 +178,8 @@ static void take_event(struct request *r, sl_str event, struct segments *out)
 			out->changed = true;
 		return;
 	}
-	r->events++;
+	if (r->events++ == 0)
+		routing_first(r);
 	bool inside = data.ptr >= event.ptr && data.ptr < event.ptr + event.len;
 	bool asked = r->body.include_usage && r->body.running_usage;
 	if (e.has_usage && e.usage_at.end && inside && !asked && r->engine && r->engine->usage_running) {
@@ -262,6 +263,7 @@ static void finish_stream(struct request *r)
 	struct upstream *u = r->upstream;
 	if (u)
 		upstream_detach(u);
+	r->complete = true;
 	dispatch_done(r, (r->flags & SL_USAGE_UPSTREAM_ERROR) != 0);
 	frame(r, &r->hold, (sl_str){ done_event, sizeof done_event - 1 });
 	frame_end(r, &r->hold);
@@ -382,10 +384,11 @@ void relay_end(struct request *r)
 		                                                  : "The model's server sent something that is no JSON.");
 		return;
 	}
-	dispatch_done(r, r->status >= 500);
 	struct body_usage usage;
 	if (r->tail.len && body_find_usage(r->tail.data, r->tail.len, &usage))
 		take_usage(r, &usage);
+	r->complete = r->status == 200;
+	dispatch_done(r, r->status >= 500);
 	if (r->passing) {
 		if (r->passing_chunked && r->tail.len)
 			buf_printf(&r->hold, "%zx\r\n", r->tail.len);

@@ -90,6 +90,7 @@ void request_free(struct request *r)
 	if (r->next)
 		r->next->link = r->link;
 	atomic_fetch_sub_explicit(&w->n_active, 1, memory_order_relaxed);
+	routing_free(r);
 	buf_free(&r->text);
 	buf_free(&r->hold);
 	buf_free(&r->tail);

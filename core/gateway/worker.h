@@ -29,6 +29,7 @@ enum {
 	ANSWER_HOLD_MAX = 1024 * 1024,/* a plain answer above this is passed on as it comes, only its end is held */
 	TRIES_MAX = 3,
 	METRICS_CACHE = 256,
+	ROUTING_CACHE = 64,
 	WORKER_LISTEN_MAX = 8
 };
 
@@ -49,6 +50,12 @@ struct request;
 struct request_metrics {
 	uint64_t hash;
 	struct metric *requests, *input, *cached, *output, *duration, *first_byte, *wait;
+};
+
+/* The same of routing, of one model. */
+struct routing_metrics {
+	const struct route_model *model;
+	struct metric *prompt, *predicted, *told, *error;
 };
 
 struct worker {
@@ -94,6 +101,7 @@ struct worker {
 	char *event_scratch;        /* EVENT_MAX: an event of several data lines, joined */
 	struct policy_admission admission; /* scratch */
 	struct request_metrics metrics[METRICS_CACHE];
+	struct routing_metrics routing[ROUTING_CACHE];
 	struct buf log;
 	_Atomic unsigned n_held, n_active, n_clients;
 	_Atomic uint64_t n_requests, n_errors;
@@ -194,6 +202,7 @@ struct request {
 	enum body_door door;
 	bool settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
 	bool done_seen, finished, auth_pending, free_later;
+	bool complete;               /* the engine's answer came whole */
 	uint16_t status;
 	uint32_t flags;              /* enum sl_usage_flag */
 	unsigned auth_next;
@@ -216,6 +225,8 @@ struct request {
 	struct quota_reservation reservation;
 	struct quota_limit shown[2]; /* limits for the rate-limit headers: requests, tokens */
 	bool has_shown[2];
+	struct route_use use;        /* of the replica, and what routing knows of the prompt */
+	void *prompt_keys;           /* memory of use.keys and its hold */
 	struct route_waiter waiter;
 	struct mail wake_mail, auth_mail;
 	struct auth_result *auth_result; /* of an authentication that came later; NULL: out of memory */
@@ -249,6 +260,14 @@ void dispatch_request(struct request *r);
 void dispatch_failed(struct request *r, const char *code, const char *text, bool strike);
 /* Ends the use of the replica. */
 void dispatch_done(struct request *r, bool failed);
+
+/* routing.c: what routing needs to know of a request, and learns from it. */
+void routing_prepare(struct request *r);
+/* The first event of a stream has come. */
+void routing_first(struct request *r);
+/* The use of the replica ends. */
+void routing_done(struct request *r, bool failed);
+void routing_free(struct request *r);
 
 /* relay.c: what the engine sends. */
 void relay_head(struct request *r, const struct http_head *head);

@@ -98,15 +98,35 @@ static int parse_base(sl_str text, sl_str base, struct http_address *out, sl_err
 	return SL_OK;
 }
 
+/* Letters of a scheme count in both cases. */
+static bool starts_nocase(sl_str text, sl_str prefix)
+{
+	return text.len >= prefix.len && str_eq_nocase((sl_str){ text.ptr, prefix.len }, prefix);
+}
+
+/* The length of a scheme other than ours, as in ftp://; 0: there is none. */
+static size_t other_scheme(sl_str text)
+{
+	size_t n = 0;
+	while (n < text.len && ((text.ptr[n] | 0x20) >= 'a' && (text.ptr[n] | 0x20) <= 'z'))
+		n++;
+	return n && text.len - n >= 3 && memcmp(text.ptr + n, "://", 3) == 0 ? n : 0;
+}
+
 int http_address_parse(sl_str text, struct http_address *out, sl_error *error)
 {
 	memset(out, 0, sizeof *out);
 	if (str_starts(text, STR("unix:")))
 		return parse_unix((sl_str){ text.ptr + 5, text.len - 5 }, out, error);
-	if (str_starts(text, STR("https://")))
+	if (starts_nocase(text, STR("https://")))
 		return error_set(error, SL_ENOTSUP, "%.*s: TLS is not spoken here: name an http:// address, such as that of a "
 		                 "local proxy that speaks it", STR_ARG(text));
-	if (!str_starts(text, STR("http://")))
+	bool http = starts_nocase(text, STR("http://"));
+	size_t scheme = http ? 0 : other_scheme(text);
+	if (scheme)
+		return error_set(error, SL_ENOTSUP, "%.*s: '%.*s' is not spoken here: write http://HOST:PORT/PATH, HOST:PORT or unix:/PATH",
+		                 STR_ARG(text), (int) scheme, text.ptr);
+	if (!http)
 		return parse_host(text, text, 0, out, error);
 	sl_str rest = { text.ptr + 7, text.len - 7 };
 	const char *slash = rest.len ? memchr(rest.ptr, '/', rest.len) : NULL;

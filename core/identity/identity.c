@@ -164,23 +164,6 @@ int identity_find_tenant(struct identity *id, sl_str tenant, sl_str tier, sl_ide
 	return code;
 }
 
-bool identity_still_valid(struct identity *id, const sl_identity *identity, uint64_t wall_ms)
-{
-	bool valid = false;
-	pthread_rwlock_rdlock(&id->lock);
-	if (identity->credential) {
-		const struct key *k = key_of_credential(id, identity->credential);
-		valid = k && key_valid(k, wall_ms) && (k->roles & identity->roles) == identity->roles &&
-		        str_eq(str_of(k->tenant->name), str_of(identity->tenant));
-	} else {
-		const struct tenant *t = tenant_find(id, str_of(identity->tenant));
-		const struct unix_user *user = identity->uid == UINT32_MAX ? NULL : user_of(id, identity->uid);
-		valid = t && tenant_terms(t) && !tenant_terms(t)->disabled && (identity->uid == UINT32_MAX || !user || user->tenant == t);
-	}
-	pthread_rwlock_unlock(&id->lock);
-	return valid;
-}
-
 void identity_touch(struct identity *id, const sl_identity *identity, uint64_t wall_ms)
 {
 	if (!identity->credential)

@@ -50,8 +50,6 @@ int identity_change_key(struct identity *id, sl_str prefix, const char *member, 
 int identity_find(struct identity *id, const uint8_t digest[32], uint64_t wall_ms, sl_identity *out, sl_error *error);
 int identity_find_user(struct identity *id, uint32_t uid, uint32_t gid, sl_identity *out, sl_error *error);
 int identity_find_tenant(struct identity *id, sl_str tenant, sl_str tier, sl_identity *out, sl_error *error);
-/* Are the rights that `identity` was found with still there? (Streams, as policy says.) */
-bool identity_still_valid(struct identity *id, const sl_identity *identity, uint64_t wall_ms);
 /* The key's last use, for people; relaxed. */
 void identity_touch(struct identity *id, const sl_identity *identity, uint64_t wall_ms);
 

@@ -52,16 +52,16 @@ static int choose_label(struct plan *p, const sl_action *a, const struct lease *
 	if (user && user->used_milli + width > (int64_t) user->quota * 1000)
 		return error_set(error, SL_ELIMIT, "L%llu would take user %s to %lld devices in queue %s: %d are allowed", NUMBER(lease),
 		                 lease->user, (long long) (user->used_milli + width) / 1000, lease->queue, user->quota);
+	int64_t have = p->nominal[queue] + p->borrowed[queue];
+	if (q->borrow >= 0 && have + width > ((int64_t) q->nominal + q->borrow) * 1000)
+		return error_set(error, SL_ELIMIT, "L%llu would take queue %s to %lld devices, its quota is %d", NUMBER(lease),
+		                 lease->queue, (long long) (have + width) / 1000, q->nominal + q->borrow);
 	*borrowed = (a->type & SL_ACTION_BORROWED) || width > room;
 	if (!*borrowed)
 		return SL_OK;
 	if (a->type & SL_ACTION_NOMINAL)
 		return error_set(error, SL_ELIMIT, "L%llu is no nominal lease: %lld of the %d nominal devices of queue %s are in use",
 		                 NUMBER(lease), (long long) p->nominal[queue] / 1000, q->nominal, lease->queue);
-	int64_t have = p->nominal[queue] + p->borrowed[queue];
-	if (q->borrow >= 0 && have + width > ((int64_t) q->nominal + q->borrow) * 1000)
-		return error_set(error, SL_ELIMIT, "L%llu would take queue %s to %lld devices, its quota is %d", NUMBER(lease),
-		                 lease->queue, (long long) (have + width) / 1000, q->nominal + q->borrow);
 	int64_t available = cohort_available(&p->tree, (uint32_t) queue);
 	if (width > available)
 		return error_set(error, SL_ELIMIT, "L%llu cannot borrow for queue %s: others lend %lld more devices, it wants %u",

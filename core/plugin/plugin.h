@@ -73,7 +73,6 @@ const char *plugin_name(const struct plugin *p);
 uint32_t plugin_kind(const struct plugin *p);
 const char *plugin_version(const struct plugin *p);
 const char *plugin_path(const struct plugin *p);
-uint64_t plugin_caps(const struct plugin *p);
 /* The kind's table, of the host's size, zero where the plugin is older. */
 const void *plugin_ops(const struct plugin *p);
 void *plugin_self(const struct plugin *p);
@@ -92,6 +91,9 @@ unsigned plugin_tokens_out(const struct plugin *p);
  * crashes or hangs (10 s) cannot take the caller along. A human report in *out. The child is forked and goes on without
  * an exec: only for programs with one thread. */
 enum plugin_refusal plugin_check_file(const char *path, struct buf *out);
+/* `sluicectl plugin test FILE`: does a backend keep what its header promises? Loaded as the agent does, in child
+ * processes with deadlines. [{"check","result": "ok", "failed" or "skipped","promise","why"}]; the caller decrefs. */
+json_t *plugin_test_file(const char *path, const json_t *options);
 /* `sluicectl plugin list`: {"kind","name","version","path","abi","summary","refusal"} for each file in the folder,
  * each looked at in a child. The caller decrefs. */
 json_t *plugin_list(void);

@@ -83,7 +83,7 @@ static void take_denial(const struct policy_denied *denied, struct policy_denial
 		memcpy(where, denied->where, sizeof denied->where);
 }
 
-static int64_t take_integer(lua_State *L, const char *what, int64_t min, int64_t max)
+int64_t policy_take_integer(lua_State *L, const char *what, int64_t min, int64_t max)
 {
 	int exact = 0;
 	int64_t value = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &exact) : 0;
@@ -94,7 +94,7 @@ static int64_t take_integer(lua_State *L, const char *what, int64_t min, int64_t
 	return value;
 }
 
-static const char *take_text(lua_State *L, const char *what, size_t max)
+const char *policy_take_text(lua_State *L, const char *what, size_t max)
 {
 	size_t len;
 	if (lua_type(L, -1) != LUA_TSTRING)
@@ -154,9 +154,9 @@ static void take_limit(lua_State *L, const struct policy_request *r, struct poli
 			luaL_error(L, "a limit is written { tokens = 20000, per = \"minute\" }");
 		const char *name = lua_tostring(L, -2);
 		if (strcmp(name, "per") == 0) {
-			per = take_text(L, "per", 31);
+			per = policy_take_text(L, "per", 31);
 		} else if (strcmp(name, "scope") == 0) {
-			scope = take_text(L, "scope", QUOTA_SCOPE_MAX - 1);
+			scope = policy_take_text(L, "scope", QUOTA_SCOPE_MAX - 1);
 		} else {
 			if (metric)
 				luaL_error(L, "one limit cannot hold both '%s' and '%s'", metric, name);
@@ -210,7 +210,7 @@ static void take_limits(lua_State *L, const struct policy_request *r, struct pol
 
 static void take_model(lua_State *L, struct policy *p, const char *what, char out[SL_NAME_MAX])
 {
-	const char *name = take_text(L, what, SL_NAME_MAX - 1);
+	const char *name = policy_take_text(L, what, SL_NAME_MAX - 1);
 	if (p->conf->n_models && !conf_model(p->conf, str_of(name)))
 		luaL_error(L, "%s: model '%s' is not declared", what, name);
 	str_copy(out, SL_NAME_MAX, str_of(name));
@@ -243,9 +243,9 @@ void policy_take_admission(lua_State *L, struct policy *p, const struct policy_r
 			limits = true;
 			take_limits(L, r, out);
 		} else if (strcmp(name, "priority") == 0) {
-			out->priority = (int) take_integer(L, "priority", -PRIORITY_MAX, PRIORITY_MAX);
+			out->priority = (int) policy_take_integer(L, "priority", -PRIORITY_MAX, PRIORITY_MAX);
 		} else if (strcmp(name, "max_output") == 0) {
-			out->max_output = take_integer(L, "max_output", 0, 100000000);
+			out->max_output = policy_take_integer(L, "max_output", 0, 100000000);
 		} else if (strcmp(name, "model") == 0) {
 			take_model(L, p, "admit", out->model);
 		} else {

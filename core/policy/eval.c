@@ -18,24 +18,32 @@ struct eval {
 	size_t n_replicas;
 };
 
-static bool known_fields(const json_t *request, sl_error *error)
+static bool only_fields(const json_t *object, const char *what, const char *const *names, sl_error *error)
 {
-	static const char *const names[] = { "tenant", "tier", "key", "user", "model", "door", "peer", "stream", "prompt_bytes",
-		"prompt_tokens", "max_output", "n", "prompts", "time", "replicas", NULL };
 	const char *key;
 	json_t *value;
-	json_object_foreach((json_t *) request, key, value) {
+	json_object_foreach((json_t *) object, key, value) {
 		bool known = false;
 		for (int i = 0; names[i]; i++)
 			known = known || strcmp(names[i], key) == 0;
 		if (known)
 			continue;
 		const char *near = str_nearest(str_of(key), names);
-		error_set(error, SL_EINVAL, "a request has no field '%.60s'%s%s%s", key, near ? ": did you mean '" : "",
-		          near ? near : "", near ? "'?" : "");
+		error_set(error, SL_EINVAL, "%s has no field '%.60s'%s%s%s", what, key, near ? ": did you mean '" : "", near ? near : "",
+		          near ? "'?" : "");
 		return false;
 	}
 	return true;
+}
+
+static bool known_fields(const json_t *request, sl_error *error)
+{
+	static const char *const names[] = { "tenant", "tier", "key", "user", "model", "door", "peer", "stream", "prompt_bytes",
+		"prompt_tokens", "max_output", "n", "prompts", "time", "replicas", "lease", NULL };
+	static const char *const of_lease[] = { "name", "queue", "kind", "program", "gpus", "memory_bytes", "limit_s", "priority",
+		"detach", NULL };
+	return only_fields(request, "a request", names, error) &&
+	       only_fields(json_object_get(request, "lease"), "a lease", of_lease, error);
 }
 
 static int read_request(const struct conf *conf, const json_t *r, struct eval *e, sl_error *error)
@@ -131,6 +139,46 @@ static json_t *routing_json(const struct eval *e, const char *where)
 	return o;
 }
 
+static json_t *terms_json(const struct policy_lease_terms *t, const char *where)
+{
+	json_t *o = json_object();
+	json_set_str(o, "where", str_of(t->where[0] ? t->where : where));
+	json_object_set_new(o, "allowed", json_boolean(t->verdict == POLICY_ALLOW));
+	if (t->verdict == POLICY_DENY) {
+		json_object_set_new(o, "denial", denial_json(&t->denial));
+		return o;
+	}
+	json_set_str(o, "queue", str_of(t->queue));
+	json_object_set_new(o, "priority", json_integer(t->priority));
+	json_object_set_new(o, "limit_s", t->limit_ms ? json_integer((json_int_t) (t->limit_ms / 1000)) : json_null());
+	return o;
+}
+
+/* A request for a lease. NULL: *error. */
+static json_t *eval_lease(struct policy *p, const struct eval *e, const json_t *lease, sl_error *error)
+{
+	const struct conf_tenant *tenant = conf_tenant(p->conf, str_of(e->identity.tenant));
+	const char *queue = tenant && tenant->n_queues ? tenant->queues[0] : "default";
+	int64_t gpus = json_get_int(lease, "gpus", 1), memory = json_get_int(lease, "memory_bytes", 0);
+	int64_t limit = json_get_int(lease, "limit_s", 0);
+	if (gpus < 0 || gpus > UINT32_MAX || memory < 0 || limit < 0 || limit > INT32_MAX) {
+		error_set(error, SL_EINVAL, "lease: gpus, memory_bytes and limit_s must not be below 0");
+		return NULL;
+	}
+	struct policy_lease_request r = { .name = json_get_str(lease, "name", "job"), .tenant = e->identity.tenant,
+		.user = e->identity.user, .tier = e->identity.tier, .queue = json_get_str(lease, "queue", queue),
+		.kind = json_get_str(lease, "kind", NULL), .program = json_get_str(lease, "program", NULL), .gpus = (uint32_t) gpus,
+		.memory_bytes = (uint64_t) memory, .limit_ms = (uint64_t) limit * 1000, .priority = (int) json_get_int(lease, "priority", 0),
+		.detach = json_get_bool(lease, "detach", false), .wall_ms = e->request.wall_ms };
+	struct policy_lease_terms terms;
+	sandbox_trace(p->sandbox, p->shown);
+	if (policy_lease(p, &r, &terms, error) != SL_OK)
+		return NULL;
+	json_t *answer = json_object();
+	json_object_set_new(answer, "lease", terms_json(&terms, sandbox_returned_at(p->sandbox)));
+	return answer;
+}
+
 json_t *policy_eval(struct conf *conf, const char *file, const json_t *request, sl_error *error)
 {
 	struct eval *e = calloc(1, sizeof *e);
@@ -141,6 +189,10 @@ json_t *policy_eval(struct conf *conf, const char *file, const json_t *request, 
 	p = file ? policy_open_file(conf, file, error) : policy_open(conf, false, error);
 	if (!p)
 		goto done;
+	if (json_object_get(request, "lease")) {
+		answer = eval_lease(p, e, json_object_get(request, "lease"), error);
+		goto done;
+	}
 	sandbox_trace(p->sandbox, p->shown);
 	if (policy_admit(p, &e->request, &e->admission, error) != SL_OK)
 		goto done;

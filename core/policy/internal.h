@@ -19,6 +19,7 @@ struct policy_box {
 	const struct policy_replica *replicas;
 	size_t n_replicas;
 	const struct policy_signals *signals;
+	const struct policy_lease_request *lease;
 };
 
 /* A userdata that Lua code sees. Its metatable says which kind. */
@@ -45,7 +46,7 @@ struct policy {
 	char *own_text;
 	int hook[HOOK_COUNT];       /* registry references, LUA_NOREF: not there */
 	char hook_place[HOOK_COUNT][96]; /* where each is defined, "policy.lua:12" */
-	int request_view, model_view, signals_view;
+	int request_view, model_view, signals_view, event_view;
 	bool has_route;
 	uint64_t logged_ns;
 	unsigned unlogged;
@@ -56,6 +57,9 @@ void policy_view_setup(lua_State *L, struct policy *p);
 void policy_push_request(lua_State *L, struct policy_box *box, int owner);
 void policy_push_model(lua_State *L, struct policy_box *box, int owner);
 void policy_push_signals(lua_State *L, struct policy_box *box, int owner);
+void policy_push_event(lua_State *L, struct policy_box *box, int owner);
+/* The number of the field that __index asks for. Upvalue 1: name -> number; upvalue 2: what this is. Raises. */
+lua_Integer policy_field_number(lua_State *L);
 /* The view of that kind at the index; NULL when it is something else. */
 struct policy_view *policy_to_view(lua_State *L, int index, const char *kind);
 struct policy_denied *policy_to_denied(lua_State *L, int index);
@@ -64,15 +68,25 @@ int policy_deny(lua_State *L);
 /* "denial", "replica", ... of a userdata of ours, else the Lua type. */
 int policy_kind(lua_State *L);
 
+/* lease.c */
+extern const char policy_kind_event[];
+extern const char *const policy_event_fields[];
+int policy_event_index(lua_State *L);
+void policy_take_terms(lua_State *L, const struct policy *p, const struct policy_lease_request *r, struct policy_lease_terms *out);
+
+/* The value on top of the stack, or what is wrong with it is raised. */
+int64_t policy_take_integer(lua_State *L, const char *what, int64_t min, int64_t max);
+const char *policy_take_text(lua_State *L, const char *what, size_t max);
 /* What hooks returned. They raise what is wrong. The value is on top of the stack. */
 void policy_take_admission(lua_State *L, struct policy *p, const struct policy_request *r, struct policy_admission *out);
 void policy_take_routing(lua_State *L, struct policy *p, struct policy_routing *out);
 void policy_take_wanted(lua_State *L, const struct conf_model *model, int *wanted);
 
-/* world.c: request { }, fleet { } and signals { } for tests. The policy is upvalue 1. */
+/* world.c: request { }, fleet { }, signals { } and event { } for tests. The policy is upvalue 1. */
 int policy_test_request(lua_State *L);
 int policy_test_fleet(lua_State *L);
 int policy_test_signals(lua_State *L);
+int policy_test_event(lua_State *L);
 
 /* tests.c */
 int policy_run_tests(struct policy *p, struct buf *report, bool all, sl_error *error);

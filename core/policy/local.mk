@@ -4,6 +4,7 @@ core_policy_libpolicy_a_SOURCES = \
 	core/policy/decide.c \
 	core/policy/eval.c \
 	core/policy/internal.h \
+	core/policy/lease.c \
 	core/policy/names.c \
 	core/policy/policy.c core/policy/policy.h \
 	core/policy/tests.c \

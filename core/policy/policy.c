@@ -44,6 +44,7 @@ static int open_library(lua_State *L)
 	host_function(L, p, "request", policy_test_request);
 	host_function(L, p, "fleet", policy_test_fleet);
 	host_function(L, p, "signals", policy_test_signals);
+	host_function(L, p, "event", policy_test_event);
 	lua_call(L, 1, 1);
 	luaL_checktype(L, -1, LUA_TTABLE);
 	lua_pushnil(L);
@@ -59,6 +60,8 @@ static int open_library(lua_State *L)
 	p->model_view = luaL_ref(L, LUA_REGISTRYINDEX);
 	policy_push_signals(L, &p->box, 0);
 	p->signals_view = luaL_ref(L, LUA_REGISTRYINDEX);
+	policy_push_event(L, &p->box, 0);
+	p->event_view = luaL_ref(L, LUA_REGISTRYINDEX);
 	return 0;
 }
 
@@ -349,6 +352,27 @@ int policy_scale(struct policy *p, const struct conf_model *model, const struct 
 {
 	p->box = (struct policy_box){ .model = model, .signals = signals };
 	int rc = run(p, HOOK_SCALE, call_scale, wanted, error);
+	p->box = (struct policy_box){ 0 };
+	return rc;
+}
+
+static int call_lease(lua_State *L)
+{
+	const struct call *c = lua_touserdata(L, 1);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, c->p->hook[HOOK_LEASE]);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, c->p->event_view);
+	lua_call(L, 1, 1);
+	policy_take_terms(L, c->p, c->p->box.lease, c->out);
+	return 0;
+}
+
+int policy_lease(struct policy *p, const struct policy_lease_request *request, struct policy_lease_terms *out, sl_error *error)
+{
+	policy_default_lease(request, out);
+	if (p->hook[HOOK_LEASE] == LUA_NOREF)
+		return SL_OK;
+	p->box = (struct policy_box){ .lease = request };
+	int rc = run(p, HOOK_LEASE, call_lease, out, error);
 	p->box = (struct policy_box){ 0 };
 	return rc;
 }

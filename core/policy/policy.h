@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* policy.h - the site's rules in Lua: admit, route, scale. One struct per thread and generation.
+/* policy.h - the site's rules in Lua: admit, route, scale, lease. One struct per thread and generation.
  *
  * A policy file may define admit(req), route(req, model), scale(model, signals), lease(event) and test_* functions.
  * What it leaves out is taken from the standard policy. The request is handed over as a userdata whose fields are
@@ -79,6 +79,27 @@ struct policy_signals {
 	double arrivals;       /* requests a second, smoothed */
 };
 
+/* Somebody asks for a lease: what lease(event) sees of it. Borrowed for the call; NULL or empty texts are nil there. */
+struct policy_lease_request {
+	const char *name, *tenant, *user, *tier, *queue, *kind;
+	const char *program;   /* its file's name, without the folder */
+	uint32_t gpus;
+	uint64_t memory_bytes; /* of each, at least */
+	uint64_t limit_ms;     /* of its run, 0: the queue's */
+	int priority;
+	bool detach;
+	uint64_t wall_ms;
+};
+
+struct policy_lease_terms {
+	enum policy_verdict verdict;
+	struct policy_denial denial;       /* DENY */
+	char queue[SL_NAME_MAX];           /* ALLOW; each as asked, unless the policy says something else */
+	int priority;
+	uint64_t limit_ms;
+	char where[128];                   /* file:line of the denial */
+};
+
 /* Loads the conf's policy (or the standard one) over the standard library. Runs its tests when `self_test`; a
  * failing test is an error. Any thread; the struct belongs to the calling thread from then on. Takes a reference
  * to conf. */
@@ -93,6 +114,10 @@ int policy_route(struct policy *p, const struct policy_request *request, const s
 /* The wanted number of replicas, already within the model's bounds. */
 int policy_scale(struct policy *p, const struct conf_model *model, const struct policy_signals *signals, int *wanted,
                  sl_error *error);
+/* Called before the lease exists. Without lease() in the policy the terms are those that were asked for. */
+int policy_lease(struct policy *p, const struct policy_lease_request *request, struct policy_lease_terms *out, sl_error *error);
+/* What holds when there is no policy to ask: as asked. */
+void policy_default_lease(const struct policy_lease_request *request, struct policy_lease_terms *out);
 /* True when the policy defines route(): otherwise the call can be left out. */
 bool policy_has_route(const struct policy *p);
 /* May the tier call the model (by its name, or an alias that the tier lists)? */
@@ -100,12 +125,15 @@ bool policy_tier_allows(const struct conf_tier *tier, const struct conf_model *m
 /* What holds when there is no policy to ask: the tier's limits. */
 void policy_default_admit(const struct policy_request *request, struct policy_admission *out);
 
-/* sluicectl policy check: finds what is wrong, one finding a line "file:line: text". True: nothing wrong. */
-bool policy_check(const char *file, struct buf *report);
+/* sluicectl policy check: finds what is wrong, one finding a line "file:line: text". True: nothing wrong. file NULL: the
+ * standard policy. conf: whose models, tiers and queues it sees; NULL: the safe defaults. */
+bool policy_check(struct conf *conf, const char *file, struct buf *report);
 /* sluicectl policy test: runs test_* functions, a line each. Returns how many failed, -1: the file does not load. */
-int policy_test(const char *file, struct buf *report);
+int policy_test(struct conf *conf, const char *file, struct buf *report);
 /* sluicectl policy eval: one decision. `request` is JSON {tenant, tier, key, user, model, door, stream, prompt_tokens,
- * max_output, ...}; the answer is {admit:{...}, route:{...}} with the lines that made it. Caller decrefs. */
+ * max_output, ...}; the answer is {admit:{...}, route:{...}} with the lines that made it. With a member lease: {name,
+ * queue, kind, program, gpus, memory_bytes, limit_s, priority, detach} it is a request for a lease, and the answer
+ * {lease:{...}}. Caller decrefs. */
 json_t *policy_eval(struct conf *conf, const char *file, const json_t *request, sl_error *error);
 
 #endif

@@ -142,10 +142,10 @@ int policy_run_tests(struct policy *p, struct buf *report, bool all, sl_error *e
 	return failures;
 }
 
-static struct policy *open_alone(const char *file, struct buf *report)
+static struct policy *open_alone(struct conf *conf, const char *file, struct buf *report)
 {
 	sl_error error = { 0 };
-	struct conf *conf = conf_load(NULL, report);
+	conf = conf ? conf_ref(conf) : conf_load(NULL, report);
 	if (!conf)
 		return NULL;
 	struct policy *p = policy_open_file(conf, file, &error);
@@ -155,10 +155,10 @@ static struct policy *open_alone(const char *file, struct buf *report)
 	return p;
 }
 
-int policy_test(const char *file, struct buf *report)
+int policy_test(struct conf *conf, const char *file, struct buf *report)
 {
 	sl_error error = { 0 };
-	struct policy *p = open_alone(file, report);
+	struct policy *p = open_alone(conf, file, report);
 	int failures = p ? policy_run_tests(p, report, true, &error) : -1;
 	policy_close(p);
 	return failures;
@@ -174,6 +174,9 @@ static void probe(struct policy *p, struct buf *report)
 		.prompt_tokens = 10, .max_output = -1, .n = 1, .prompts = 1, .wall_ms = clock_wall_ms() };
 	const struct policy_replica replicas[] = { { "r1", "ready", 1, 0, 8 }, { "r2", "ready", 0, 0, 8 } };
 	const struct policy_signals signals = { .replicas = 1, .ready = 1, .running = 9, .waiting = 3 };
+	const struct policy_lease_request lease = { .name = "job", .tenant = "default", .user = "someone", .tier = "default",
+		.queue = "default", .program = "python", .gpus = 1, .wall_ms = clock_wall_ms() };
+	struct policy_lease_terms terms;
 	struct policy_admission *admission = calloc(1, sizeof *admission);
 	struct policy_routing routing;
 	int wanted;
@@ -184,13 +187,15 @@ static void probe(struct policy *p, struct buf *report)
 		buf_printf(report, "%s\n", error.text);
 	if (policy_scale(p, &model, &signals, &wanted, &error) != SL_OK)
 		buf_printf(report, "%s\n", error.text);
+	if (policy_lease(p, &lease, &terms, &error) != SL_OK)
+		buf_printf(report, "%s\n", error.text);
 	free(admission);
 }
 
-bool policy_check(const char *file, struct buf *report)
+bool policy_check(struct conf *conf, const char *file, struct buf *report)
 {
 	sl_error error = { 0 };
-	struct policy *p = open_alone(file, report);
+	struct policy *p = open_alone(conf, file, report);
 	if (!p)
 		return false;
 	size_t before = report->len;

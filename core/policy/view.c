@@ -16,8 +16,7 @@ const char policy_kind_limits[] = "sluice.limits", policy_kind_replica[] = "slui
 enum { OWNER = 1, REQUEST_PROMPT = 2, REQUEST_TENANT = 3, REQUEST_TIER = 4, TIER_LIMITS = 2, MODEL_REPLICAS = 2,
        REPLICAS_POOL = 2 };
 
-/* The number of the field that is asked for. Upvalue 1: name -> number; upvalue 2: what this is. */
-static lua_Integer field_number(lua_State *L)
+lua_Integer policy_field_number(lua_State *L)
 {
 	lua_pushvalue(L, 2);
 	if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER)
@@ -60,7 +59,7 @@ static const char *const request_fields[] = { "model", "asked", "door", "stream"
 
 static int request_index(lua_State *L)
 {
-	lua_Integer field = field_number(L);
+	lua_Integer field = policy_field_number(L);
 	const struct policy_request *r = request_of(L);
 	switch (field) {
 	case R_MODEL:
@@ -95,7 +94,7 @@ static const char *const prompt_fields[] = { "bytes", "tokens", NULL };
 
 static int prompt_index(lua_State *L)
 {
-	lua_Integer field = field_number(L);
+	lua_Integer field = policy_field_number(L);
 	const struct policy_request *r = request_of(L);
 	lua_pushinteger(L, field == 1 ? r->prompt_bytes : r->prompt_tokens);
 	return 1;
@@ -105,7 +104,7 @@ static const char *const tenant_fields[] = { "name", NULL };
 
 static int tenant_index(lua_State *L)
 {
-	field_number(L);
+	policy_field_number(L);
 	lua_pushstring(L, request_of(L)->identity->tenant);
 	return 1;
 }
@@ -125,7 +124,7 @@ static const char *const tier_fields[] = { "name", "limits", "priority", "weight
 
 static int tier_index(lua_State *L)
 {
-	lua_Integer field = field_number(L);
+	lua_Integer field = policy_field_number(L);
 	const struct conf_tier *tier = request_of(L)->tier;
 	switch (field) {
 	case T_NAME: lua_pushstring(L, tier->name); break;
@@ -174,7 +173,7 @@ static const char *const no_fields[] = { NULL };
 
 static int limits_index(lua_State *L)
 {
-	return (int) field_number(L);
+	return (int) policy_field_number(L);
 }
 
 static const struct conf_model *model_of(lua_State *L)
@@ -191,7 +190,7 @@ static const char *const model_fields[] = { "name", "context", "max_output", "co
 
 static int model_index(lua_State *L)
 {
-	lua_Integer field = field_number(L);
+	lua_Integer field = policy_field_number(L);
 	const struct conf_model *m = model_of(L);
 	switch (field) {
 	case M_NAME: lua_pushstring(L, m->name); break;
@@ -254,7 +253,7 @@ static const char *const replica_fields[] = { "name", "state", "running", "waiti
 
 static int replica_index(lua_State *L)
 {
-	lua_Integer field = field_number(L);
+	lua_Integer field = policy_field_number(L);
 	const struct policy_view *view = lua_touserdata(L, 1);
 	if (view->index >= view->box->n_replicas)
 		return luaL_error(L, "this replica belongs to a call that is over");
@@ -274,7 +273,7 @@ static const char *const signal_fields[] = { "replicas", "ready", "starting", "r
 
 static int signals_index(lua_State *L)
 {
-	lua_Integer field = field_number(L);
+	lua_Integer field = policy_field_number(L);
 	const struct policy_signals *s = ((struct policy_view *) lua_touserdata(L, 1))->box->signals;
 	if (!s)
 		return luaL_error(L, "these signals belong to a call that is over");
@@ -294,7 +293,7 @@ static const char *const denial_fields[] = { "status", "code", "message", NULL }
 
 static int denial_index(lua_State *L)
 {
-	lua_Integer field = field_number(L);
+	lua_Integer field = policy_field_number(L);
 	const struct policy_denied *d = lua_touserdata(L, 1);
 	if (field == 1)
 		lua_pushinteger(L, d->denial.status);
@@ -360,6 +359,7 @@ static const struct view_type types[] = {
 	{ kind_replicas, "model.replicas", no_fields, replicas_index },
 	{ policy_kind_replica, "a replica", replica_fields, replica_index },
 	{ kind_signals, "the signals", signal_fields, signals_index },
+	{ policy_kind_event, "the event", policy_event_fields, policy_event_index },
 	{ policy_kind_denial, "a denial", denial_fields, denial_index },
 };
 
@@ -461,6 +461,11 @@ void policy_push_model(lua_State *L, struct policy_box *box, int owner)
 void policy_push_signals(lua_State *L, struct policy_box *box, int owner)
 {
 	new_view(L, box, kind_signals, 1, owner);
+}
+
+void policy_push_event(lua_State *L, struct policy_box *box, int owner)
+{
+	new_view(L, box, policy_kind_event, 1, owner);
 }
 
 /* luaL_testudata by the address of the kind, which needs no text to be looked up. */

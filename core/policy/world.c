@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* world.c - requests, fleets and signals that tests make up. */
+/* world.c - requests, fleets, signals and lease requests that tests make up. */
 #include <stdint.h>
 #include <string.h>
 
@@ -12,6 +12,8 @@ struct world {
 	struct policy_box box;
 	struct policy_request request;
 	struct policy_signals signals;
+	struct policy_lease_request lease;
+	char lease_text[7][SL_NAME_MAX];
 	sl_identity identity;
 	struct conf_tier tier;
 	struct conf_model model;
@@ -216,5 +218,32 @@ int policy_test_signals(lua_State *L)
 	w->signals.arrivals = number_field(L, 1, "arrivals", 0);
 	w->box.signals = &w->signals;
 	policy_push_signals(L, &w->box, 2);
+	return 1;
+}
+
+/* event { queue = "research", gpus = 4, user = "dana" } */
+int policy_test_event(lua_State *L)
+{
+	static const char *const names[] = { "name", "tenant", "user", "tier", "queue", "kind", "program", "gpus", "memory", "limit",
+		"priority", "detach", "time", NULL };
+	static const char *const fallbacks[] = { "job", "default", "someone", "default", "default", "", "python" };
+	struct world *w = new_world(L);
+	check_fields(L, 1, "event", names);
+	const char **texts[] = { &w->lease.name, &w->lease.tenant, &w->lease.user, &w->lease.tier, &w->lease.queue, &w->lease.kind,
+		&w->lease.program };
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+		text_field(L, 1, names[i], fallbacks[i], w->lease_text[i], SL_NAME_MAX);
+		*texts[i] = w->lease_text[i];
+	}
+	w->lease.gpus = (uint32_t) integer_field(L, 1, "gpus", 1);
+	w->lease.memory_bytes = (uint64_t) integer_field(L, 1, "memory", 0);
+	w->lease.limit_ms = (uint64_t) integer_field(L, 1, "limit", 0) * 1000;
+	w->lease.priority = (int) integer_field(L, 1, "priority", 0);
+	w->lease.wall_ms = (uint64_t) integer_field(L, 1, "time", 1764000000) * 1000;
+	lua_getfield(L, 1, "detach");
+	w->lease.detach = lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	w->box.lease = &w->lease;
+	policy_push_event(L, &w->box, 2);
 	return 1;
 }

@@ -314,6 +314,9 @@ static json_t *start_request(const struct lease *lease)
 	json_set_str(request, "cwd", str_of(lease->cwd ? lease->cwd : "/"));
 	json_object_set_new(request, "uid", json_integer(lease->uid));
 	json_object_set_new(request, "gid", json_integer(lease->gid));
+	/* An engine's socket is for its group too, and for nobody else. */
+	if (lease->model[0])
+		json_object_set_new(request, "umask", json_integer(007));
 	json_object_set_new(request, "stdin", json_boolean(lease->with_stdin));
 	json_object_set_new(request, "log_bytes", json_integer(POOL_LOG_BYTES));
 	json_object_set_new(request, "limit_ms", json_integer((json_int_t) lease->time_ms));

@@ -65,9 +65,17 @@ int pool_submit(struct pool *pool, const struct pool_request *request, uint64_t 
 /* Ends a lease in whatever state, with notice where a program runs. */
 int pool_release(struct pool *pool, uint64_t number, uint64_t notice_ms, const char *reason, sl_error *error);
 int pool_signal(struct pool *pool, uint64_t number, int signal, sl_error *error);
-/* done() once, later: SL_OK, SL_EAGAIN (pipe full) or an error. */
-int pool_stdin(struct pool *pool, uint64_t number, sl_str data, bool eof, void (*done)(void *arg, int code), void *arg,
-               sl_error *error);
+/* A piece for the program's input. A writer that counts may send a piece again, which then counts once: `from` is its
+ * place in all that this writer sends. */
+struct pool_input {
+	sl_str data;
+	bool eof;
+	int64_t writer, from; /* writer 0: it does not count */
+};
+/* done() once, later: SL_OK, SL_EAGAIN (pipe full) or an error. taken: what is before this place of the writer's is
+ * through; -1 for one that does not count: all is. */
+int pool_stdin(struct pool *pool, uint64_t number, const struct pool_input *input, void (*done)(void *arg, int code, int64_t taken),
+               void *arg, sl_error *error);
 int pool_drain_device(struct pool *pool, const char *device, bool drain, const char *reason, sl_error *error);
 
 /* Watching a lease: changes of state, and output when `logs`. Output is bounded by the agent's ring: `from` tells
@@ -89,6 +97,11 @@ void pool_unwatch(struct pool_watch *watch);
 /* One piece of a lease's log, also after its end while the agent keeps it. done() once: data NULL on an error. */
 int pool_logs(struct pool *pool, uint64_t number, const char *source, int64_t from, size_t max,
               void (*done)(void *arg, const char *data, size_t len, uint64_t from, uint64_t next), void *arg, sl_error *error);
+
+/* Does the lease's program, and nobody else, listen on this TCP port of its machine? done() once, later, with SL_OK and the
+ * answer, or an error: SL_EINVAL from an agent of an earlier release, which cannot tell. */
+int pool_listens(struct pool *pool, uint64_t number, unsigned port, void (*done)(void *arg, int code, bool own), void *arg,
+                 sl_error *error);
 
 /* Views; the caller decrefs. pool_lease: open leases and those that ended lately (1,000). NULL: not known (ask the
  * store). */

@@ -222,7 +222,7 @@ int pool_signal(struct pool *pool, uint64_t number, int signal, sl_error *error)
 }
 
 struct stdin_request {
-	void (*done)(void *arg, int code);
+	void (*done)(void *arg, int code, int64_t taken);
 	void *arg;
 };
 
@@ -230,14 +230,25 @@ static void on_stdin(struct pool *pool, uint64_t arg, const json_t *ok, const sl
 {
 	struct stdin_request *request = (struct stdin_request *) (uintptr_t) arg;
 	(void) pool;
-	request->done(request->arg, ok ? SL_OK : error->code);
+	request->done(request->arg, ok ? SL_OK : error->code, json_get_int(ok, "taken", -1));
 	free(request);
 }
 
-int pool_stdin(struct pool *pool, uint64_t number, sl_str data, bool eof, void (*done)(void *arg, int code), void *arg,
-               sl_error *error)
+static json_t *stdin_json(uint64_t number, const struct pool_input *input, const struct buf *text)
 {
 	char id[LEASE_ID_MAX];
+	lease_id(number, id);
+	json_t *request = json_pack("{s:s, s:s%, s:b}", "lease", id, "data", text->len ? text->data : "", text->len, "eof", input->eof);
+	if (input->writer) {
+		json_object_set_new(request, "writer", json_integer(input->writer));
+		json_object_set_new(request, "from", json_integer(input->from));
+	}
+	return request;
+}
+
+int pool_stdin(struct pool *pool, uint64_t number, const struct pool_input *input, void (*done)(void *arg, int code, int64_t taken),
+               void *arg, sl_error *error)
+{
 	sl_error own = { 0 };
 	error = error ? error : &own;
 	const struct job *job = running_job(pool, number, error);
@@ -245,23 +256,52 @@ int pool_stdin(struct pool *pool, uint64_t number, sl_str data, bool eof, void (
 		return error->code;
 	if (!job->lease.with_stdin)
 		return error_set(error, SL_ECONFLICT, "L%llu was started without a standard input", (unsigned long long) number);
-	if (data.len > POOL_PIECE)
-		return error_set(error, SL_EINVAL, "%zu bytes at once are too many: at most %d", data.len, POOL_PIECE);
+	if (input->data.len > POOL_PIECE)
+		return error_set(error, SL_EINVAL, "%zu bytes at once are too many: at most %d", input->data.len, POOL_PIECE);
 	struct stdin_request *request = malloc(sizeof *request);
 	struct buf text = { 0 };
-	base64_put(&text, data.ptr, data.len);
+	base64_put(&text, input->data.ptr, input->data.len);
 	int code = SL_ENOMEM;
 	if (request && !text.failed) {
 		*request = (struct stdin_request){ done, arg };
-		lease_id(number, id);
-		code = agent_call(&pool->agent, "stdin", json_pack("{s:s, s:s%, s:b}", "lease", id, "data", text.len ? text.data : "",
-		                  text.len, "eof", eof), on_stdin, (uint64_t) (uintptr_t) request, error);
+		code = agent_call(&pool->agent, "stdin", stdin_json(number, input, &text), on_stdin, (uint64_t) (uintptr_t) request, error);
 	} else {
 		error_set(error, code, "out of memory");
 	}
 	if (code != SL_OK)
 		free(request);
 	buf_free(&text);
+	return code;
+}
+
+struct listens_request {
+	void (*done)(void *arg, int code, bool own);
+	void *arg;
+};
+
+static void on_listens(struct pool *pool, uint64_t arg, const json_t *ok, const sl_error *error)
+{
+	struct listens_request *request = (struct listens_request *) (uintptr_t) arg;
+	(void) pool;
+	request->done(request->arg, ok ? SL_OK : error->code, json_get_bool(ok, "own", false));
+	free(request);
+}
+
+int pool_listens(struct pool *pool, uint64_t number, unsigned port, void (*done)(void *arg, int code, bool own), void *arg,
+                 sl_error *error)
+{
+	char id[LEASE_ID_MAX];
+	if (!running_job(pool, number, error))
+		return SL_ECONFLICT;
+	struct listens_request *request = malloc(sizeof *request);
+	if (!request)
+		return error_set(error, SL_ENOMEM, "out of memory");
+	*request = (struct listens_request){ done, arg };
+	lease_id(number, id);
+	int code = agent_call(&pool->agent, "listens", json_pack("{s:s, s:i}", "lease", id, "port", (int) port), on_listens,
+	                      (uint64_t) (uintptr_t) request, error);
+	if (code != SL_OK)
+		free(request);
 	return code;
 }
 

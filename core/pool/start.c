@@ -158,22 +158,53 @@ int start_spawn(const struct conf *conf, const char *program, uid_t allow_uid, s
 	return code;
 }
 
+/* What an agent that we have started said last of what keeps it from working, behind `from` bytes of its log. */
+static void last_error(const char *path, off_t from, char *out, size_t room)
+{
+	char *line = NULL;
+	size_t size = 0;
+	FILE *file = fopen(path, "re");
+	out[0] = '\0';
+	if (!file)
+		return;
+	fseeko(file, from, SEEK_SET);
+	while (getline(&line, &size, file) > 0) {
+		const char *text = strstr(line, " level=error ") ? strstr(line, "msg=\"") : NULL;
+		const char *end = text ? strrchr(text, '"') : NULL;
+		if (end > text + 5)
+			snprintf(out, room, "%.*s", (int) (end - text - 5), text + 5);
+	}
+	free(line);
+	fclose(file);
+}
+
+static int no_answer(const struct conf *conf, const char *program, const char *log, off_t from, sl_error *error)
+{
+	char said[320];
+	last_error(log, from, said, sizeof said);
+	if (said[0])
+		return error_set(error, SL_ETIMEOUT, "the agent cannot start: %s", said);
+	return error_set(error, SL_ETIMEOUT, "%s was started and does not answer at %s after %d s: see %s", program, conf->agent,
+	                 START_WAIT_MS / 1000, log);
+}
+
 int pool_start_agent(const struct conf *conf, const char *program, uid_t allow_uid, sl_error *error)
 {
 	sl_error own = { 0 };
 	error = error ? error : &own;
 	if (!conf->start_agent || answers(conf->agent))
 		return SL_OK;
+	char folder[480], log[512];
+	struct stat before;
+	agent_folder(conf, folder, sizeof folder);
+	snprintf(log, sizeof log, "%s/agent.log", folder);
+	off_t from = stat(log, &before) == 0 ? before.st_size : 0;
 	if (start_spawn(conf, program, allow_uid, error) != SL_OK)
 		return error->code;
 	uint64_t until = clock_mono_ns() + START_WAIT_MS * 1000000ull;
 	while (!answers(conf->agent)) {
-		if (clock_mono_ns() > until) {
-			char folder[480];
-			agent_folder(conf, folder, sizeof folder);
-			return error_set(error, SL_ETIMEOUT, "%s does not answer at %s after %d s: see %s/agent.log", program,
-			                 conf->agent, START_WAIT_MS / 1000, folder);
-		}
+		if (clock_mono_ns() > until)
+			return no_answer(conf, program, log, from, error);
 		nanosleep(&(struct timespec){ .tv_nsec = START_POLL_MS * 1000000l }, NULL);
 	}
 	log_info("started %s, it answers at %s", program, conf->agent);

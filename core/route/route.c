@@ -1,32 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* route.c - the table of replicas, their load, and the queue of those who wait. */
-#include "core/route/route.h"
+#include "core/route/inner.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/str.h"
 
 enum { FAILURES_BEFORE_MARK = 3, MARK_MS = 2000, MARK_MAX_MS = 30000 };
-
-struct route_model {
-	struct route_model *next;
-	char name[SL_NAME_MAX];
-	pthread_mutex_t lock;
-	struct route_replica *replicas[ROUTE_REPLICAS_MAX];
-	unsigned n_replicas;
-	unsigned turn; /* where the search begins, so that ties are spread */
-	struct route_waiter *first;
-	int waiting, waiting_max;
-	uint64_t order;
-	uint64_t arrivals, last_ms;
-};
-
-struct route {
-	pthread_rwlock_t lock; /* of the list of models; a model itself lives as long as the table */
-	struct route_model *models;
-};
+static const double first_tokens_per_byte = 0.25, first_output = 200;
 
 struct route *route_new(void)
 {
@@ -45,6 +27,7 @@ void route_free(struct route *route)
 		for (unsigned i = 0; i < model->n_replicas; i++)
 			route_replica_unref(model->replicas[i]);
 		pthread_mutex_destroy(&model->lock);
+		prefix_free(model->index);
 		free(model);
 	}
 	pthread_rwlock_destroy(&route->lock);
@@ -72,6 +55,10 @@ struct route_model *route_model(struct route *route, sl_str name, bool create)
 		str_copy(model->name, sizeof model->name, name);
 		pthread_mutex_init(&model->lock, NULL);
 		model->waiting_max = 1024;
+		model->step = cost_step_default;
+		cost_speed_start(&model->speed, &model->step);
+		model->tokens_per_byte = first_tokens_per_byte;
+		model->output = first_output;
 		model->next = route->models;
 		route->models = model;
 	}
@@ -79,72 +66,55 @@ struct route_model *route_model(struct route *route, sl_str name, bool create)
 	return model;
 }
 
-void route_model_bound(struct route_model *model, int waiting_max)
+static bool set_index(struct route_model *model, uint32_t entries)
+{
+	struct prefix *index = entries ? prefix_new(entries) : NULL, *old;
+	if (entries && !index)
+		return false;
+	pthread_mutex_lock(&model->lock);
+	old = model->index;
+	model->index = index;
+	model->index_entries = entries;
+	memset(model->slot_used, 0, sizeof model->slot_used); /* none is buried in the new one */
+	for (unsigned i = 0; i < model->n_replicas; i++)
+		model->slot_used[model->replicas[i]->slot / 64] |= UINT64_C(1) << model->replicas[i]->slot % 64;
+	for (unsigned i = 0; i < model->n_replicas; i++)
+		use_set_room(model->replicas[i]);
+	pthread_mutex_unlock(&model->lock);
+	prefix_free(old);
+	return true;
+}
+
+bool route_model_tune(struct route_model *model, const struct route_tuning *tuning)
 {
 	pthread_mutex_lock(&model->lock);
-	model->waiting_max = waiting_max;
+	model->rule = tuning->rule;
+	model->waiting_max = tuning->waiting_max;
+	struct cost_step step = tuning->step.base > 0 ? tuning->step : cost_step_default;
+	bool other_step = memcmp(&step, &model->step, sizeof step) != 0;
+	bool other_room = tuning->cache_tokens != model->cache_tokens, other_index = tuning->index_entries != model->index_entries;
+	model->step = step;
+	model->cache_tokens = tuning->cache_tokens;
+	if (other_step)
+		cost_speed_start(&model->speed, &step);
+	for (unsigned i = 0; i < model->n_replicas && (other_step || other_room); i++)
+		use_tune(model->replicas[i]);
 	pthread_mutex_unlock(&model->lock);
+	return !other_index || set_index(model, tuning->index_entries);
 }
 
-static bool has_room(const struct route_replica *r)
+static struct route_replica *preferred(struct route_model *model, const struct route_ask *ask)
 {
-	return atomic_load_explicit(&r->state, memory_order_relaxed) == ROUTE_READY &&
-	       atomic_load_explicit(&r->running, memory_order_relaxed) < r->concurrency;
-}
-
-static void take(struct route_replica *r)
-{
-	atomic_fetch_add_explicit(&r->running, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
-}
-
-/* Is a less loaded than b? By running / concurrency, without a division. */
-static bool less_loaded(const struct route_replica *a, const struct route_replica *b)
-{
-	int64_t a_running = atomic_load_explicit(&a->running, memory_order_relaxed);
-	int64_t b_running = atomic_load_explicit(&b->running, memory_order_relaxed);
-	return a_running * b->concurrency < b_running * a->concurrency;
-}
-
-static bool is_among(const struct route_replica *r, struct route_replica *const *list, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (list[i] == r)
-			return true;
-	return false;
-}
-
-/* The least loaded replica with room. One that is marked after failures is taken only when there is no other: better
- * wait for a sound one than fail on it. */
-static struct route_replica *least_loaded(struct route_model *model, uint64_t now_ms,
-                                          struct route_replica *const *exclude, unsigned n_exclude)
-{
-	struct route_replica *best = NULL, *best_marked = NULL;
-	bool sound = false;
-	for (unsigned i = 0; i < model->n_replicas; i++) {
-		struct route_replica *r = model->replicas[(model->turn + i) % model->n_replicas];
-		if (is_among(r, exclude, n_exclude))
-			continue;
-		sound = sound || (atomic_load_explicit(&r->state, memory_order_relaxed) == ROUTE_READY && r->marked_until_ms <= now_ms);
-		if (!has_room(r))
-			continue;
-		bool marked = atomic_load_explicit(&r->marked_until_ms, memory_order_relaxed) > now_ms;
-		struct route_replica **slot = marked ? &best_marked : &best;
-		if (!*slot || less_loaded(r, *slot))
-			*slot = r;
-	}
-	model->turn++;
-	return best || sound ? best : best_marked;
-}
-
-static struct route_replica *preferred(struct route_model *model, const char *const *names, unsigned n,
-                                       struct route_replica *const *exclude, unsigned n_exclude)
-{
-	for (unsigned k = 0; k < n; k++)
+	for (unsigned k = 0; k < ask->n_prefer; k++)
 		for (unsigned i = 0; i < model->n_replicas; i++) {
 			struct route_replica *r = model->replicas[i];
-			if (strcmp(r->name, names[k]) == 0 && has_room(r) && !is_among(r, exclude, n_exclude))
-				return r;
+			if (strcmp(r->name, ask->prefer[k]) != 0 || !rules_has_room(r) || rules_is_among(r, ask->exclude, ask->n_exclude))
+				continue;
+			uint16_t depth[PREFIX_SLOTS_MAX];
+			rules_expect(model, ask->use);
+			rules_match(model, ask->use, depth);
+			rules_weigh(model, r, ask->use, depth[r->slot], ask->now_us, &ask->use->parts);
+			return r;
 		}
 	return NULL;
 }
@@ -177,37 +147,37 @@ static bool any_could_serve(const struct route_model *model, struct route_replic
 {
 	for (unsigned i = 0; i < model->n_replicas; i++) {
 		int state = atomic_load_explicit(&model->replicas[i]->state, memory_order_relaxed);
-		if ((state == ROUTE_READY || state == ROUTE_STARTING) && !is_among(model->replicas[i], exclude, n_exclude))
+		if ((state == ROUTE_READY || state == ROUTE_STARTING) && !rules_is_among(model->replicas[i], exclude, n_exclude))
 			return true;
 	}
 	return false;
 }
 
-enum route_result route_choose(struct route_model *model, uint64_t now_ms, const char *const *prefer, unsigned n_prefer,
-                               struct route_replica *const *exclude, unsigned n_exclude, bool may_start,
-                               struct route_waiter *waiter, struct route_replica **out)
+enum route_result route_choose(struct route_model *model, const struct route_ask *ask, struct route_replica **out)
 {
 	enum route_result result = ROUTE_CHOSEN;
+	struct route_waiter *waiter = ask->waiter;
 	pthread_mutex_lock(&model->lock);
-	if (n_exclude == 0)
+	if (ask->n_exclude == 0)
 		model->arrivals++;
-	model->last_ms = now_ms;
+	model->last_ms = ask->now_us / 1000;
 	/* Nobody overtakes those who wait already, unless of a higher band. */
 	bool must_queue = model->first && (!waiter || model->first->priority >= waiter->priority);
 	struct route_replica *r = NULL;
-	if (!must_queue || n_exclude) {
-		r = preferred(model, prefer, n_prefer, exclude, n_exclude);
+	if (!must_queue || ask->n_exclude) {
+		r = preferred(model, ask);
 		if (!r)
-			r = least_loaded(model, now_ms, exclude, n_exclude);
+			r = rules_best(model, ask->now_us, ask->use, ask->exclude, ask->n_exclude);
 	}
 	if (r) {
-		take(r);
+		use_begin(r, ask->use, ask->now_us);
 		*out = r;
-	} else if (!may_start && !any_could_serve(model, exclude, n_exclude)) {
+	} else if (!ask->may_start && !any_could_serve(model, ask->exclude, ask->n_exclude)) {
 		result = ROUTE_NONE;
 	} else if (!waiter || model->waiting >= model->waiting_max) {
 		result = ROUTE_FULL;
 	} else {
+		waiter->use = ask->use;
 		enqueue(model, waiter);
 		result = ROUTE_WAIT;
 	}
@@ -215,16 +185,16 @@ enum route_result route_choose(struct route_model *model, uint64_t now_ms, const
 	return result;
 }
 
-/* Gives free places to those who wait, in order. Under the lock. */
-static void serve_waiters(struct route_model *model, uint64_t now_ms)
+/* Gives free places to those who wait, in order; each gets the replica that is best for it now. Under the lock. */
+static void serve_waiters(struct route_model *model, uint64_t now_us)
 {
 	while (model->first) {
-		struct route_replica *r = least_loaded(model, now_ms, NULL, 0);
+		struct route_waiter *waiter = model->first;
+		struct route_replica *r = rules_best(model, now_us, waiter->use, NULL, 0);
 		if (!r)
 			return;
-		struct route_waiter *waiter = model->first;
 		dequeue(model, waiter);
-		take(r);
+		use_begin(r, waiter->use, now_us);
 		waiter->replica = r;
 		waiter->wake(waiter);
 	}
@@ -251,35 +221,51 @@ void route_fail_waiters(struct route_model *model)
 	pthread_mutex_unlock(&model->lock);
 }
 
-void route_done(struct route_replica *replica, uint64_t now_ms, bool failed)
+void route_first(struct route_use *use, uint64_t now_us)
 {
+	struct route_model *model = use->replica->model;
+	pthread_mutex_lock(&model->lock);
+	use_first(use, now_us);
+	pthread_mutex_unlock(&model->lock);
+}
+
+static void count_failure(struct route_replica *replica, uint64_t now_ms)
+{
+	unsigned n = atomic_fetch_add_explicit(&replica->failures, 1, memory_order_relaxed) + 1;
+	if (n < FAILURES_BEFORE_MARK)
+		return;
+	unsigned doublings = n - FAILURES_BEFORE_MARK < 4 ? n - FAILURES_BEFORE_MARK : 4;
+	uint64_t mark = (uint64_t) MARK_MS << doublings;
+	atomic_store_explicit(&replica->marked_until_ms, now_ms + (mark < MARK_MAX_MS ? mark : MARK_MAX_MS), memory_order_relaxed);
+}
+
+void route_done(struct route_use *use, uint64_t now_us, bool failed, const struct route_truth *truth)
+{
+	struct route_replica *replica = use->replica;
+	if (!replica)
+		return;
 	struct route_model *model = replica->model;
 	pthread_mutex_lock(&model->lock);
-	atomic_fetch_sub_explicit(&replica->running, 1, memory_order_relaxed);
-	model->last_ms = now_ms;
-	if (!failed) {
+	use_end(use, now_us, failed, truth);
+	model->last_ms = now_us / 1000;
+	if (failed)
+		count_failure(replica, now_us / 1000);
+	else
 		atomic_store_explicit(&replica->failures, 0, memory_order_relaxed);
-	} else {
-		unsigned n = atomic_fetch_add_explicit(&replica->failures, 1, memory_order_relaxed) + 1;
-		if (n >= FAILURES_BEFORE_MARK) {
-			unsigned doublings = n - FAILURES_BEFORE_MARK < 4 ? n - FAILURES_BEFORE_MARK : 4;
-			uint64_t mark = (uint64_t) MARK_MS << doublings;
-			atomic_store_explicit(&replica->marked_until_ms, now_ms + (mark < MARK_MAX_MS ? mark : MARK_MAX_MS),
-			                      memory_order_relaxed);
-		}
-	}
-	serve_waiters(model, now_ms);
+	serve_waiters(model, now_us);
 	pthread_mutex_unlock(&model->lock);
 	route_replica_unref(replica);
 }
 
 struct route_replica *route_replica_add(struct route_model *model, const char *name, const struct http_address *address,
-                                        const char *key, const char *served_name, int concurrency, enum route_state state)
+                                        const char *key, const char *served_name, int concurrency, enum route_state state,
+                                        uint64_t now_us)
 {
 	static atomic_uint ids;
-	struct route_replica *r = calloc(1, sizeof *r);
+	struct route_replica *r = aligned_alloc(64, (sizeof *r + 63) / 64 * 64);
 	if (!r)
 		return NULL;
+	memset(r, 0, sizeof *r);
 	str_copy(r->name, sizeof r->name, str_of(name));
 	str_copy(r->key, sizeof r->key, str_of(key ? key : ""));
 	str_copy(r->served_name, sizeof r->served_name, str_of(served_name));
@@ -289,26 +275,44 @@ struct route_replica *route_replica_add(struct route_model *model, const char *n
 	r->model = model;
 	atomic_store(&r->refs, 2); /* the table's and the caller's, given back by route_replica_remove */
 	atomic_store(&r->state, ROUTE_STARTING);
+	r->prompts_end = &r->prompts;
+	r->area_us = now_us;
 	pthread_mutex_lock(&model->lock);
 	bool room = model->n_replicas < ROUTE_REPLICAS_MAX;
-	if (room)
+	if (room) {
+		use_enter(r);
+		/* What is ready when we first see it may have served others. */
+		r->unknown = state == ROUTE_READY;
+		use_tune(r);
 		model->replicas[model->n_replicas++] = r;
+	}
 	pthread_mutex_unlock(&model->lock);
 	if (!room) {
 		free(r);
 		return NULL;
 	}
-	route_replica_set(r, state);
+	route_replica_set(r, state, now_us);
 	return r;
 }
 
-void route_replica_set(struct route_replica *replica, enum route_state state)
+void route_replica_set(struct route_replica *replica, enum route_state state, uint64_t now_us)
 {
 	struct route_model *model = replica->model;
 	pthread_mutex_lock(&model->lock);
+	if (state == ROUTE_STARTING && atomic_load(&replica->state) != ROUTE_STARTING)
+		use_forget(replica);
 	atomic_store(&replica->state, state);
 	if (state == ROUTE_READY)
-		serve_waiters(model, 0);
+		serve_waiters(model, now_us);
+	pthread_mutex_unlock(&model->lock);
+}
+
+void route_replica_forget(struct route_replica *replica)
+{
+	struct route_model *model = replica->model;
+	pthread_mutex_lock(&model->lock);
+	if (atomic_load(&replica->state) != ROUTE_GONE)
+		use_forget(replica);
 	pthread_mutex_unlock(&model->lock);
 }
 
@@ -323,6 +327,8 @@ void route_replica_remove(struct route_replica *replica)
 			model->replicas[i] = model->replicas[--model->n_replicas];
 			found = true;
 		}
+	if (found)
+		use_leave(replica);
 	pthread_mutex_unlock(&model->lock);
 	if (found)
 		route_replica_unref(replica);
@@ -351,6 +357,8 @@ void route_load(struct route_model *model, struct route_load *out)
 		out->starting += state == ROUTE_STARTING;
 		out->running += atomic_load(&model->replicas[i]->running);
 	}
+	if (model->index)
+		prefix_stats(model->index, &out->index);
 	pthread_mutex_unlock(&model->lock);
 }
 
@@ -359,5 +367,21 @@ void route_each(struct route_model *model, void (*each)(void *arg, const struct 
 	pthread_mutex_lock(&model->lock);
 	for (unsigned i = 0; i < model->n_replicas; i++)
 		each(arg, model->replicas[i]);
+	pthread_mutex_unlock(&model->lock);
+}
+
+void route_weigh(struct route_model *model, struct route_use *use, uint64_t now_us,
+                 void (*each)(void *arg, const struct route_replica *, const struct route_candidate *), void *arg)
+{
+	uint16_t depth[PREFIX_SLOTS_MAX];
+	pthread_mutex_lock(&model->lock);
+	rules_expect(model, use);
+	rules_match(model, use, depth);
+	for (unsigned i = 0; i < model->n_replicas; i++) {
+		struct route_candidate c;
+		rules_weigh(model, model->replicas[i], use, depth[model->replicas[i]->slot], now_us, &c.parts);
+		c.total = cost_total(&c.parts);
+		each(arg, model->replicas[i], &c);
+	}
 	pthread_mutex_unlock(&model->lock);
 }

@@ -133,13 +133,40 @@ SIZE(sl_env, 1088);
 AT(sl_env, name, 0);
 AT(sl_env, value, 64);
 
-SIZE(sl_backend_ops, 40);
+SIZE(sl_backend_ops, 96);
 AT(sl_backend_ops, size, 0);
 AT(sl_backend_ops, reserved, 4);
 AT(sl_backend_ops, devices, 8);
 AT(sl_backend_ops, sample, 16);
 AT(sl_backend_ops, prepare, 24);
 AT(sl_backend_ops, release, 32);
+AT(sl_backend_ops, about, 40);
+AT(sl_backend_ops, telemetry, 48);
+AT(sl_backend_ops, processes, 56);
+AT(sl_backend_ops, events, 64);
+AT(sl_backend_ops, check, 72);
+AT(sl_backend_ops, suspend, 80);
+AT(sl_backend_ops, resume, 88);
+
+SIZE(sl_telemetry, 168);
+AT(sl_telemetry, uuid, 8);
+AT(sl_telemetry, ecc_corrected, 104);
+AT(sl_telemetry, rows_remapped, 120);
+AT(sl_telemetry, throttle, 136);
+AT(sl_telemetry, last_fault, 148);
+AT(sl_telemetry, links_up, 156);
+AT(sl_telemetry, energy_mj, 160);
+
+SIZE(sl_process, 24);
+AT(sl_process, pid, 4);
+AT(sl_process, memory_bytes, 8);
+AT(sl_process, compute_permille, 16);
+
+SIZE(sl_event, 368);
+AT(sl_event, uuid, 8);
+AT(sl_event, code, 104);
+AT(sl_event, wall_ms, 112);
+AT(sl_event, text, 120);
 
 SIZE(sl_view_device, 280);
 AT(sl_view_device, name, 0);

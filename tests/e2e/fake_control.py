@@ -71,9 +71,11 @@ TENANTS = [{"tenant": "physics", "tier": "free", "users": ["dana", "eve"], "queu
 KEYS = [{"key": "slk_7Q2MXpVt", "name": "notebook, big", "tenant": "physics", "user": "dana", "state": "active",
          "roles": ["infer"], "created_at": "2026-11-01T00:00:00.000Z", "last_used_at": None, "expires_at": None}]
 USAGE = {"rows": [{"model": "llama-8b", "requests": 31204, "input_tokens": 124000000, "cached_tokens": 88100000,
-                   "output_tokens": 11200000, "gpu_s": 0, "cost": "18.640000000001"}],
+                   "output_tokens": 11200000, "gpu_s": 0.0, "cost": "18.640000000001",
+                   "replica_gpu_s": 7200.001, "replica_cost": "5.000000694444441"}],
          "total": {"requests": 31221, "input_tokens": 124000000, "cached_tokens": 88100000,
-                   "output_tokens": 11200000, "gpu_s": 149400, "cost": "122.390000000000"}, "currency": "EUR"}
+                   "output_tokens": 11200000, "gpu_s": 149400, "cost": "122.390000000000",
+                   "replica_gpu_s": 7200.001, "replica_cost": "5.000000694444441"}, "currency": "EUR"}
 LIMITS = [{"name": "tokens/minute", "scope": "key:slk_7Q2MXpVt", "metric": "tokens", "window": "minute", "used": 490,
            "reserved": 1412, "max": 20000, "resets_in_s": 31}]
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Against an installed tree, by tests/run.sh. fake_control.py serves tests/cli too.
 EXTRA_DIST += \
+	tests/e2e/cache_engine.py \
 	tests/e2e/conftest.py \
 	tests/e2e/fake_control.py \
 	tests/e2e/fake_engine.py \
@@ -10,10 +11,13 @@ EXTRA_DIST += \
 	tests/e2e/test_bad_input.py \
 	tests/e2e/test_bill.py \
 	tests/e2e/test_clients.py \
+	tests/e2e/test_fair.py \
 	tests/e2e/test_crash.py \
+	tests/e2e/test_engines.py \
 	tests/e2e/test_jwt.py \
 	tests/e2e/test_limits.py \
 	tests/e2e/test_operating.py \
 	tests/e2e/test_pool.py \
 	tests/e2e/test_reload.py \
+	tests/e2e/test_routing.py \
 	tests/e2e/test_upstream.py

@@ -7,11 +7,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(TOP, "examples", "quickstart"))
+import stop as quickstart_stop  # noqa: E402
+
 ROOT = os.environ.get("SLUICE_ROOT", os.path.join(TOP, "build", "root"))
 
 
@@ -165,21 +169,44 @@ agent {{ socket = "{self.folder}/run/agent.sock", start = {"true" if self.agent 
                 self.kill()
         return self.process.returncode if self.process else None
 
+    def agent_socket(self):
+        return os.path.join(self.folder, "run", "agent.sock")
+
+    def agent_hello(self):
+        return quickstart_stop.Agent(self.agent_socket()).call("hello", version=1)
+
+    def agent_leases(self):
+        """What the agent says of its leases, by name."""
+        agent = quickstart_stop.Agent(self.agent_socket())
+        return {lease["lease"]: lease for lease in agent.call("list")["leases"]}
+
+    def revive_agent(self):
+        """An agent that a test has killed takes its leases over again: it alone can end all that they have become."""
+        state = next((f for f in (self.folder + "/state-agent", self.folder + "/state/agent") if os.path.exists(f + "/agent.json")), None)
+        with socket.socket(socket.AF_UNIX) as s:
+            if state is None or s.connect_ex(self.agent_socket()) == 0:
+                return
+        subprocess.Popen([os.path.join(ROOT, "sbin", "sluice-agent"), "--config", state + "/agent.json", "--socket", self.agent_socket(),
+                          "--state", state], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with socket.socket(socket.AF_UNIX) as s:
+                if s.connect_ex(self.agent_socket()) == 0:
+                    return
+            time.sleep(0.05)
+
     def stop_agent(self):
-        """Ends the agent and all that runs on its leases."""
-        marker = os.path.join(self.folder, "run", "agent.sock")
-        for pid in filter(str.isdigit, os.listdir("/proc")):
+        """Ends all that runs on leases, whatever it calls itself, then the agent."""
+        self.revive_agent()
+        quickstart_stop.stop_agent(self.folder)
+        for pid in filter(str.isdigit, os.listdir("/proc")):  # agents that hang, and their children
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as f:
                     words = f.read().split(b"\0")
+                if any(self.folder.encode() in w for w in words) and int(pid) != os.getpid():
+                    os.kill(int(pid), signal.SIGKILL)
             except OSError:
                 continue
-            if any(self.folder.encode() in w for w in words) and int(pid) != os.getpid():
-                try:
-                    os.kill(int(pid), signal.SIGKILL)
-                except OSError:
-                    pass
-        return marker
 
     def close(self):
         self.stop()

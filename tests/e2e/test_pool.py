@@ -4,8 +4,11 @@ import json
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 
 import openai
@@ -55,6 +58,27 @@ def test_run(pool):
 @pytest.mark.parametrize("command,code", [(["true"], 0), (["sh", "-c", "kill -9 $$"], 137), (["/nope"], 127), (["/etc/passwd"], 126)])
 def test_exit_codes(pool, command, code):
     assert pool.ctl("run", "-G", "1", "--", *command, check=False).returncode == code
+
+
+def test_input_over_kill_9(pool):
+    """What is sent while sluiced is killed again and again arrives once and in order."""
+    import hashlib
+    import random
+    data = random.Random(3).randbytes(3000000)
+    run = subprocess.Popen([os.path.join(ROOT, "bin", "sluicectl"), "--socket", pool.control, "run", "--", "sh", "-c",
+                            "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c 250000; sleep 0.15; done | sha256sum"],
+                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    feeder = threading.Thread(target=lambda: (run.stdin.write(data), run.stdin.close()))
+    feeder.start()
+    time.sleep(0.4)
+    for _ in range(4):
+        pool.kill()
+        pool.start()
+        time.sleep(0.2)
+    out, err = run.stdout.read(), run.stderr.read()
+    feeder.join()
+    assert run.wait() == 0, err
+    assert out.split()[0].decode() == hashlib.sha256(data).hexdigest()
 
 
 def test_stdin_and_binary(pool):
@@ -193,7 +217,8 @@ def test_first_request_starts_a_replica_and_idleness_ends_it(fleet):
 
 def test_engine_killed_is_replaced(fleet):
     chat(fleet)
-    subprocess.run(["pkill", "-9", "-f", "llama_server.py.*" + "tiny.gguf"])
+    lease = fleet.admin("GET", "/v1/replicas")[1][0]["lease"]
+    os.kill(fleet.agent_leases()[lease]["pid"], signal.SIGKILL)
     end = time.monotonic() + 30
     while True:
         try:
@@ -224,3 +249,32 @@ def test_engine_that_cannot_start():
         status, headers, data = s.chat(key, "broken", max_tokens=2)
         assert status == 503 and json.loads(data)["error"]["code"] == "model_unavailable", data
         assert b"no such file as that" in data or b"exit" in data
+
+
+HIDDEN = """
+import ctypes, os, time
+if os.fork():
+    time.sleep(1000)
+os.setsid()
+if os.fork():
+    os._exit(0)
+ctypes.CDLL(None).prctl(15, b"Other::Name", 0, 0, 0)
+print(os.getpid(), flush=True)
+os.environ.clear()
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("agent_dies", [False, True])
+def test_sites_leave_nothing_behind(agent_dies):
+    """Of this harness: a grandchild with another name, in a session of its own, ends with its site."""
+    with Site(POOL, agent=True) as s:
+        s.start()
+        lease = s.ctl("run", "-G", "1", "--detach", "--env", "SLUICE_X=1", "--", "env", "-i", "/usr/bin/python3", "-c", HIDDEN).stdout.strip()
+        wait_for(lambda: s.ctl("logs", lease, check=False).stdout.strip().isdigit(), "the grandchild")
+        pid = int(s.ctl("logs", lease).stdout)
+        if agent_dies:
+            with socket.socket(socket.AF_UNIX) as c:
+                c.connect(s.agent_socket())
+                os.kill(struct.unpack("3i", c.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0], signal.SIGKILL)
+    assert not os.path.exists(f"/proc/{pid}")

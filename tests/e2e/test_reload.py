@@ -84,6 +84,22 @@ def test_check(engine):
         assert p.returncode == 78 and "quotta" in p.stderr
 
 
+@pytest.mark.parametrize("line,words", [
+    ('plugin "backend/sim" { devices = 5 }', "devices: expected a list of tables"),
+    ('plugin "backend/sim" { devices = { {}, { count = "2" } } }', "devices[2].count: expected a whole number"),
+    ('plugin "backend/sim" { devices = { { memory = "lots" } } }', "devices[1].memory: expected a size"),
+    ('plugin "backend/sim" { devices = { { modle = "H100" } } }', "devices[1].modle: expected one of count, vendor, model"),
+    ('model "x" { engine = "llamacpp" }', "field 'weights' is missing in model \"x\""),
+])
+def test_check_looks_inside(line, words):
+    with Site("workers(1)\n" + line + "\n") as s:
+        p = subprocess.run([os.path.join(ROOT, "sbin", "sluiced"), "--check", "-c", s.config_path], capture_output=True, text=True)
+        assert p.returncode == 78 and words in p.stderr, p.stderr
+        with open(s.config_path) as f:
+            number = f.read().split("\n").index(line) + 1
+        assert f"sluice.lua:{number}: " in p.stderr
+
+
 def test_policy_that_fails_is_closed(engine):
     with Site("workers(1)\n" + model(engine), policy='function admit(req) if req.model == "m" then while true do end end end\n') as s:
         s.start()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What sluice-agent promises, tried from outside: every promise of the protocol, with the faults against it."""
 import base64
+import hashlib
 import json
 import os
 import random
@@ -208,6 +209,28 @@ def input_and_follow(agent):
     c.event("ended", lease="S3")
     tap.same(c.log("S3", "out").split()[0], str(sent), "two megabytes through a full pipe, each byte once")
     tap.ok(refused > 0, "a full pipe is said to be full")
+    c.start("S5", ["sh", "-c", "sleep 0.5; sha256sum"], stdin=True)
+    piece = lambda data, at, writer=7, **more: c.call("stdin", lease="S5", data=encode(data), writer=writer, **{"from": at}, **more)
+    tap.same(piece(b"go\n", 0)["ok"], {"taken": 3}, "a writer that counts")
+    tap.same(piece(b"go\n", 0)["ok"], {"taken": 3}, "the same again counts once")
+    tap.same(piece(b"o\nab", 1)["ok"], {"taken": 5}, "of a piece that was taken in part the rest is taken")
+    tap.same(piece(b"x", 9).get("error", {}).get("code"), EINVAL, "what would leave a gap is refused")
+    tap.same(piece(b"other\n", 0, 8)["ok"], {"taken": 6}, "another writer counts for itself")
+    data, at, parts, refused = random.Random(5).randbytes(1000000), 0, 0, 0
+    while at < len(data):
+        answer = piece(data[at:at + 100000], 5 + at, eof=at + 100000 >= len(data))
+        if answer.get("error", {}).get("code") == EAGAIN:
+            refused += 1
+            time.sleep(0.01)
+            continue
+        taken = answer["ok"]["taken"] - 5
+        parts += taken - at < min(100000, len(data) - at)
+        piece(data[at:at + 10], 5 + at)
+        at = taken
+    tap.same(piece(data[-1:], 4 + len(data), eof=True)["ok"], {"taken": 5 + len(data)}, "also the end may come again")
+    c.event("ended", lease="S5")
+    tap.same(c.log("S5", "out").split()[0], hashlib.sha256(b"go\nabother\n" + data).hexdigest(), "each byte once and in order")
+    tap.ok(parts > 0 and refused > 0, "a full pipe takes a part, then nothing", (parts, refused))
     c.start("S4", ["sh", "-c", "exec <&-; sleep 1000"], stdin=True)
     time.sleep(0.3)
     tap.same(c.code("stdin", lease="S4", data=encode(b"x")), ECONFLICT, "a program that has closed its input")
@@ -246,6 +269,31 @@ def flood(agent):
            text[-50:])
 
 
+def ports(agent, tag):
+    """Whose a port is, also when a grandchild has it, or one beside another."""
+    c = Client(agent.socket)
+    listen = "import socket, time; s = socket.create_server(('%s', 0)); print(s.getsockname()[1], flush=True); time.sleep(1000)"
+    c.start("TA" + tag, ["sh", "-c", "umask; (python3 -c \"%s\" & wait) & wait" % (listen % "127.0.0.1")], umask=0o27)
+    c.start("TB" + tag, ["python3", "-c", listen % ""])
+    for lease in ("TA", "TB"):
+        c.wait_log(lease + tag, "\n")
+    end = time.monotonic() + 20
+    while len(c.log("TA" + tag, "out").split()) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    mask, port = c.log("TA" + tag, "out").split()
+    other = int(c.log("TB" + tag, "out"))
+    tap.same(mask, "0027", "%s: the umask that was asked for" % tag)
+    own = lambda lease, port: c.ok("listens", lease=lease + tag, port=int(port))["own"]
+    tap.same((own("TA", port), own("TB", port), own("TB", other), own("TA", other)), (True, False, True, False), "%s: whose a port is" % tag)
+    with socket.create_server(("127.0.0.2", int(port))):
+        tap.same(own("TA", port), False, "%s: a port that others listen on too is not a lease's own" % tag)
+    tap.same(own("TA", 1), False, "%s: nobody listens" % tag)
+    tap.same(c.code("listens", lease="TA" + tag, port=0), EINVAL, "%s: no port" % tag)
+    for lease in ("TA", "TB"):
+        c.ok("stop", lease=lease + tag, notice_ms=0)
+        c.event("ended", lease=lease + tag)
+
+
 def agent_killed(agent, tag):
     c = Client(agent.socket)
     uuid = c.ok("devices")["devices"][0]["uuid"]
@@ -253,7 +301,8 @@ def agent_killed(agent, tag):
                       stdin=True, devices=[uuid])
     c.start("G" + tag, ["sh", "-c", "echo before; sleep 1; exit 6"])
     c.start("W" + tag, ["sleep", "1000"], limit_ms=2500)
-    c.ok("stdin", lease="A" + tag, data=encode(b"one\n"))
+    counted = lambda data, at: c.ok("stdin", lease="A" + tag, data=encode(data), writer=9, **{"from": at})["taken"]
+    counted(b"one\n", 0)
     c.wait_log("A" + tag, "got one 1")
     agent.kill()
     time.sleep(1.5)
@@ -264,7 +313,8 @@ def agent_killed(agent, tag):
     tap.same(c.code("start", lease="Q" + tag, argv=["true"], uid=UID, gid=UID, devices=[uuid]), EUNAVAILABLE,
              "%s: its device is still taken" % tag)
     c.ok("follow", lease="A" + tag, out=-1, err=-1)
-    c.ok("stdin", lease="A" + tag, data=encode(b"two\n"))
+    tap.same(counted(b"one\n", 0), 4, "%s: input that the agent before has taken counts once" % tag)
+    counted(b"two\n", 4)
     tap.same(base64.b64decode(c.event("log", lease="A" + tag)["data"]), b"got two 2\n", "%s: input and log go on" % tag)
     c.ok("stdin", lease="A" + tag, data="", eof=True)
     tap.same(c.event("ended", lease="A" + tag)["exit_code"], 5, "%s: the exit code is delivered" % tag)
@@ -466,7 +516,7 @@ def main():
     if os.geteuid() != 0:
         print("1..0 # SKIP programs are started as another user here, which needs root")
         return 0
-    with_tag = (stopping, agent_killed, supervisor_killed, both_killed, storm_on_supervisors, storm_on_agent)
+    with_tag = (stopping, ports, agent_killed, supervisor_killed, both_killed, storm_on_supervisors, storm_on_agent)
     agent = Agent()
     containment = Client(agent.socket).hello["containment"]
     print("# containment: %s" % containment)

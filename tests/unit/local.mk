@@ -17,6 +17,8 @@ include tests/unit/sandbox/local.mk
 include tests/unit/conf/local.mk
 include tests/unit/policy/local.mk
 include tests/unit/lease/local.mk
+include tests/unit/sim/local.mk
+include tests/unit/fair/placement.mk
 include tests/unit/pool/local.mk
 include tests/unit/plugin/local.mk
 include tests/unit/jwt/local.mk

@@ -74,8 +74,8 @@ static bool strips(const struct conf_engine *e, const char *field)
 
 Test(engine, what_they_say_about_themselves)
 {
-	struct conf *c = fixture_good("model \"a\" { engine = \"vllm\" } model \"b\" { engine = \"sglang\" } "
-	                              "model \"c\" { engine = \"llamacpp\" } model \"d\" { endpoints = { \"http://h:1\" } }");
+	struct conf *c = fixture_good("model \"a\" { engine = \"vllm\", weights = \"w\" } model \"b\" { engine = \"sglang\", weights = \"w\" } "
+	                              "model \"c\" { engine = \"llamacpp\", weights = \"w\" } model \"d\" { endpoints = { \"http://h:1\" } }");
 	cr_assert_eq(c->n_engines, 4u);
 	const struct conf_engine *vllm = conf_engine(c, STR("vllm")), *sglang = conf_engine(c, STR("sglang"));
 	const struct conf_engine *llamacpp = conf_engine(c, STR("llamacpp")), *openai = conf_engine(c, STR("openai"));
@@ -95,15 +95,10 @@ Test(engine, what_they_say_about_themselves)
 static void command_fails(const char *engine_text, const char *fields, const char *words)
 {
 	char text[256];
-	sl_error error = { 0 };
-	json_t *argv, *env;
 	mkdir(fixture_path("engines"), 0755);
 	fixture_write("engines/mine.lua", engine_text);
 	snprintf(text, sizeof text, "model \"m\" { engine = \"mine\", %s }", fields);
-	struct conf *c = fixture_good(text);
-	cr_expect_neq(conf_engine_command(c, c->models, "r", "127.0.0.1:1", &argv, &env, &error), SL_OK, "%s", engine_text);
-	cr_expect(strstr(error.text, words), "%s: %s", engine_text, error.text);
-	conf_unref(c);
+	fixture_bad(text, "sluice.lua:1: engine 'mine' has no command for model \"m\": ", words, NULL);
 }
 
 Test(engine, a_site_brings_its_own)
@@ -127,15 +122,35 @@ Test(engine, commands_that_are_wrong)
 	command_fails("return { command = function(m) return { m.weights .. \"x\" } end }", "", "engines/mine.lua:1:");
 }
 
-Test(engine, llamacpp_needs_weights)
+Test(engine, fields_that_engines_require)
+{
+	static const char mine[] = "return { requires = { context = \"tokens of a slot\", [\"options.depth\"] = \"a number\" }, "
+	                           "command = function() return { \"x\" } end }";
+	fixture_bad("\nmodel \"m\" { engine = \"llamacpp\" }",
+	            "sluice.lua:2: field 'weights' is missing in model \"m\": engine 'llamacpp' needs it, a GGUF file", NULL);
+	fixture_bad("model \"m\" { engine = \"vllm\", weights = \"\" }", "field 'weights' is missing", "a folder or a name", NULL);
+	fixture_bad("model \"m\" { engine = \"sglang\" }", "field 'weights' is missing", "engine 'sglang'", NULL);
+	conf_unref(fixture_good("model \"m\" { engine = \"llamacpp\", endpoints = { \"http://h:1\" } }"));
+	mkdir(fixture_path("engines"), 0755);
+	fixture_write("engines/mine.lua", mine);
+	fixture_bad("model \"m\" { engine = \"mine\" }", "field 'context' is missing in model \"m\": engine 'mine' needs it, tokens of a slot",
+	            "field 'options.depth' is missing", NULL);
+	conf_unref(fixture_good("model \"m\" { engine = \"mine\", context = 9, max_output = 1, options = { depth = false } }"));
+}
+
+Test(engine, options_of_the_wrong_type)
+{
+	fixture_bad("model \"m\" {\n engine = \"llamacpp\", weights = \"w\",\n options = { binary = 5 } }",
+	            "sluice.lua:2: engine 'llamacpp' has no command for model \"m\": option binary: expected a text or a list of texts", NULL);
+	fixture_bad("model \"m\" { engine = \"vllm\", weights = \"w\", options = { args = \"-x\" } }", "option args: expected a list", NULL);
+	fixture_bad("model \"m\" { engine = \"sglang\", weights = \"w\", options = { args = { {} } } }", "list of texts", NULL);
+}
+
+Test(engine, no_command)
 {
 	json_t *argv, *env;
 	sl_error error = { 0 };
-	struct conf *c = fixture_good("model \"m\" { engine = \"llamacpp\" }");
-	cr_expect_eq(conf_engine_command(c, c->models, "r", "127.0.0.1:1", &argv, &env, &error), SL_EINVAL);
-	cr_expect_str_eq(error.text, "model m needs weights, a GGUF file");
-	conf_unref(c);
-	c = fixture_good("model \"m\" { endpoints = { \"http://h:1\" } }");
+	struct conf *c = fixture_good("model \"m\" { endpoints = { \"http://h:1\" } }");
 	cr_expect_eq(conf_engine_command(c, c->models, "r", "127.0.0.1:1", &argv, &env, &error), SL_EINVAL);
 	cr_expect(strstr(error.text, "cannot start it"), "%s", error.text);
 	conf_unref(c);
@@ -153,6 +168,10 @@ Test(engine, files_that_are_wrong)
 		{ "return { unix_socket = 1 }", "field 'unix_socket'" },
 		{ "return { keepalive = \"x\" }", "field 'keepalive'" },
 		{ "return { command = \"x\" }", "field 'command'" },
+		{ "return { requires = \"weights\" }", "requires: expected a table" },
+		{ "return { requires = { \"weights\" } }", "requires: a model has no field '?'" },
+		{ "return { requires = { weigths = \"x\" } }", "requires: a model has no field 'weigths' that could be missing: did you mean 'weights'?" },
+		{ "return { requires = { weights = 5 } }", "requires.weights: expected words" },
 		{ "x = = 1", "engines/mine.lua:1:" },
 		{ "error(\"no\")", "engines/mine.lua:1: no" },
 		{ "while true do end", "instruction budget" },

@@ -31,7 +31,7 @@ Test(show, the_written_example_loads_and_names_every_field)
 Test(show, json_has_everything_that_is_declared)
 {
 	struct conf *c = fixture_good("queue \"q\" {} tier \"t\" { tokens = { 5, per = \"day\" }, models = { \"m\" } } tenant \"x\" { tier = \"t\" } "
-	                              "model \"m\" { engine = \"vllm\", price = { input = 0.1 } } plugin \"auth/keys\" { pepper = \"hidden\" }");
+	                              "model \"m\" { engine = \"vllm\", weights = \"w\", price = { input = 0.1 } } plugin \"auth/keys\" { pepper = \"hidden\" }");
 	json_t *json = conf_json(c);
 	char *text = json_dumps(json, JSON_COMPACT);
 	cr_expect(strstr(text, "\"name\":\"5 tokens per day of tier t\""));

@@ -29,6 +29,7 @@ static struct {
 	pthread_t thread;
 	uv_sem_t ended;
 	struct conf *conf;
+	struct policy *policy;
 	struct identity *identity;
 	struct quota *quota;
 	struct ledger *ledger;
@@ -129,13 +130,25 @@ static bool load_conf(void)
 	FILE *file = fopen(path, "w");
 	if (!file)
 		return false;
+	char policy[96];
+	snprintf(policy, sizeof policy, "%s/policy.lua", door.folder);
+	FILE *rules = fopen(policy, "w");
+	if (!rules)
+		return false;
+	fputs("function lease(event)\n"
+	      "  if event.user == 'eve' then return deny(429, 'not_today', 'Ask ' .. event.tenant .. ' tomorrow.') end\n"
+	      "  if event.name == 'moved' then return { queue = 'models', priority = 9, limit = 30 } end\n"
+	      "  if event.name == 'long' then return { limit = 1000000 } end\n"
+	      "  if event.name == 'broken' then error('oh') end\n"
+	      "end\n", rules);
+	fclose(rules);
 	fprintf(file,
 	        "control \"%s\"\nmetrics \"127.0.0.1:%u\"\nstate \"%s\"\ncurrency \"EUR\"\n"
-	        "queue \"research\" {}\nqueue \"models\" {}\n"
+	        "queue \"research\" { time_max = \"1h\" }\nqueue \"models\" {}\n"
 	        "tier \"free\" { requests = { 20, per = \"minute\" }, cost = { 5, per = \"month\", scope = \"tenant\" } }\n"
 	        "tenant \"physics\" { tier = \"free\", queues = { \"research\" } }\n"
 	        "model \"tiny\" { endpoints = { \"http://127.0.0.1:1\" } }\nmodel \"big\" { endpoints = { \"http://127.0.0.1:1\" } }\n"
-	        "model \"org/large\" { endpoints = { \"http://127.0.0.1:1\" } }\n",
+	        "model \"org/large\" { endpoints = { \"http://127.0.0.1:1\" } }\npolicy \"policy.lua\"\n",
 	        door.socket, door.port, door.folder);
 	fclose(file);
 	door.conf = conf_load(path, &report);
@@ -159,7 +172,10 @@ static void *run_loop(void *arg)
 static bool open_control(sl_error *error)
 {
 	struct plugin *auth[2] = { fake_plugin(0), fake_plugin(1) };
-	struct control_options options = {
+	door.policy = policy_open(door.conf, false, error);
+	if (!door.policy)
+		return false;
+	struct control_options options = { .policy = door.policy,
 		.loop = &door.loop, .conf = door.conf, .identity = door.identity, .ledger = door.ledger, .quota = door.quota, .auth = auth,
 		.n_auth = 2, .callbacks = { on_reload, on_drain, is_ready, gateway_status, plugins },
 	};
@@ -221,6 +237,7 @@ void door_close(void)
 		fprintf(stderr, "handles are left on the loop\n");
 	identity_free(door.identity);
 	quota_free(door.quota);
+	policy_close(door.policy);
 	conf_unref(door.conf);
 	fakes_reset();
 	json_decref(fake_pool.leases);

@@ -75,15 +75,15 @@ int pool_signal(struct pool *pool, uint64_t number, int signal, sl_error *error)
 	return SL_OK;
 }
 
-int pool_stdin(struct pool *pool, uint64_t number, sl_str data, bool eof, void (*done)(void *arg, int code), void *arg,
-               sl_error *error)
+int pool_stdin(struct pool *pool, uint64_t number, const struct pool_input *input, void (*done)(void *arg, int code, int64_t taken),
+               void *arg, sl_error *error)
 {
 	(void) pool;
 	(void) number;
 	(void) error;
-	fake_pool.stdin_bytes += data.len;
-	fake_pool.stdin_eof = eof;
-	done(arg, fake_pool.stdin_code);
+	fake_pool.stdin_bytes += input->data.len;
+	fake_pool.stdin_eof = input->eof;
+	done(arg, fake_pool.stdin_code, input->writer ? input->from + (int64_t) input->data.len - 1 : -1);
 	return SL_OK;
 }
 

@@ -170,6 +170,11 @@ static void test_one_lease(void)
 	expect_error(DANA, "POST", "/v1/gpu/leases/L7/signal", "{\"singal\":2}", 400, "unknown_field");
 	expect(DANA, "POST", "/v1/gpu/leases/L7/stdin?eof=1", "some bytes", 200, NULL);
 	tap_ok(fake_pool.stdin_bytes == 10 && fake_pool.stdin_eof, "input arrives, and its end");
+	expect(DANA, "POST", "/v1/gpu/leases/L7/stdin?writer=5&from=100", "abc", 200, "{\"taken\":102}");
+	expect_error(DANA, "POST", "/v1/gpu/leases/L7/stdin?writer=0&from=1", "x", 400, "invalid_parameter");
+	expect_error(DANA, "POST", "/v1/gpu/leases/L7/stdin?writer=5&from=-1", "x", 400, "invalid_parameter");
+	fake_pool.stdin_code = SL_EUNAVAILABLE;
+	expect_error(DANA, "POST", "/v1/gpu/leases/L7/stdin?writer=5", "x", 503, "unavailable");
 	fake_pool.stdin_code = SL_EAGAIN;
 	expect_error(DANA, "POST", "/v1/gpu/leases/L7/stdin", "x", 503, "pipe_full");
 	expect(DANA, "GET", "/v1/gpu/leases/L7/logs", NULL, 200, "");
@@ -195,6 +200,14 @@ static void test_new_lease(void)
 	tap_ok(fake_pool.asked.devices == 2 && fake_pool.asked.time_ms == 60000 && fake_pool.asked.uid == getuid() &&
 	               fake_pool.asked.gid == getgid() && fake_pool.asked.detach && !fake_pool.asked.with_stdin,
 	       "and what was asked, as the peer's user");
+	expect(DANA, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"],\"name\":\"moved\",\"time_s\":60}", 201, NULL);
+	tap_ok(strcmp(fake_pool.asked_queue, "models") == 0 && fake_pool.asked.priority == 9 && fake_pool.asked.time_ms == 30000,
+	       "the policy changes the terms");
+	expect(DANA, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"],\"name\":\"long\"}", 201, NULL);
+	tap_ok(fake_pool.asked.time_ms == 3600000, "within the queue's bound");
+	expect(EVE, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"]}", 429, "Ask physics tomorrow.");
+	expect_error(EVE, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"]}", 429, "not_today");
+	expect_error(DANA, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"],\"name\":\"broken\"}", 500, "policy_error");
 	struct answer a = door_call(DANA, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"],\"queue\":\"reserach\"}");
 	tap_ok(a.status == 400 && strcmp(error_code(&a), "unknown_queue") == 0 && strstr(a.body, "\"try\":\"--queue research\""),
 	       "a queue that does not exist: %s", a.body);

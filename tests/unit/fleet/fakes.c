@@ -226,6 +226,17 @@ static void on_run(uv_timer_t *timer)
 		fake_run(l);
 }
 
+int pool_listens(struct pool *pool, uint64_t number, unsigned port, void (*done)(void *arg, int code, bool own), void *arg,
+                 sl_error *error)
+{
+	(void) pool;
+	(void) port;
+	(void) error;
+	struct fake_lease *l = find_lease(number);
+	done(arg, fake.listens_code, l && !l->ended && !fake.stranger);
+	return SL_OK;
+}
+
 struct pool_watch *pool_watch(struct pool *pool, uint64_t number, bool logs, int64_t out_from, int64_t err_from,
                               void (*event)(void *arg, const struct pool_event *), void *arg)
 {

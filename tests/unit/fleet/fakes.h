@@ -22,6 +22,8 @@ struct fakes {
 	const char *command;      /* argv[1] of the engine: changes the definition */
 	bool command_fails;
 	int wanted;               /* the policy's number, -1: it fails */
+	bool stranger;            /* somebody else has the port */
+	int listens_code;         /* of pool_listens */
 	bool wanted_by_waiting;   /* 1 while requests run or wait or were there in the last idle_ms, as the standard policy */
 	int health_status;        /* of every engine; 0: connection refused */
 	bool submit_fails;

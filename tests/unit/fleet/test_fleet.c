@@ -36,7 +36,7 @@ static void setup(void)
 static void open_fleet(void)
 {
 	struct fleet_options options = {
-		.loop = &loop, .conf = &fake.conf, .route = route, .policy = policy(), .folder = folder, .uid = geteuid(), .gid = getegid(),
+		.loop = &loop, .conf = &fake.conf, .route = route, .policy = policy(), .folder = folder, .sockets = folder, .uid = geteuid(), .gid = getegid(),
 	};
 	sl_error error = { 0 };
 	fleet = fleet_open(&options, &error);
@@ -86,6 +86,7 @@ static void run_for(uint64_t ms)
 /* A request that waits. */
 struct client {
 	struct route_waiter waiter;
+	struct route_use use;
 	bool woken;
 };
 
@@ -105,8 +106,8 @@ static void request(struct client *client)
 {
 	*client = (struct client){ .waiter.wake = on_wake };
 	struct route_replica *got = NULL;
-	enum route_result result =
-		route_choose(the_model(), clock_mono_ns() / 1000000, NULL, 0, NULL, 0, true, &client->waiter, &got);
+	struct route_ask ask = { .now_us = clock_mono_ns() / 1000, .use = &client->use, .may_start = true, .waiter = &client->waiter };
+	enum route_result result = route_choose(the_model(), &ask, &got);
 	if (result == ROUTE_CHOSEN) {
 		client->waiter.replica = got;
 		client->woken = true;
@@ -116,7 +117,7 @@ static void request(struct client *client)
 
 static void finish(struct client *client)
 {
-	route_done(client->waiter.replica, clock_mono_ns() / 1000000, false);
+	route_done(&client->use, clock_mono_ns() / 1000, false, NULL);
 }
 
 static void expect_replica(size_t index, const char *name, const char *state)
@@ -259,15 +260,45 @@ Test(fleet, engine_file_that_fails_starts_nothing)
 	cr_expect_eq(fake.n_leases, 0);
 }
 
-Test(fleet, stranger_on_the_port_is_never_ready)
+static void open_over_tcp(void)
 {
 	fake.engine.unix_socket = false;
 	fake.wanted_by_waiting = false;
 	fake.wanted = 1;
 	open_fleet();
-	/* Health is answered with 200 by whoever has the port; the engine cannot listen and ends. */
 	RUN_UNTIL(fake.health_calls > 0);
 	cr_expect(str_starts(str_of(fake.leases[0].listen), STR("127.0.0.1:")), "%s", fake.leases[0].listen);
+}
+
+Test(fleet, stranger_on_the_port_is_never_ready)
+{
+	/* Health is answered with 200 by whoever has the port, and the engine runs on without it. */
+	fake.stranger = true;
+	open_over_tcp();
+	RUN_UNTIL(fake.health_calls > 2);
+	expect_replica(0, "tiny/r1", "starting");
+	json_t *replicas = fleet_replicas(fleet);
+	const char *why = json_get_str(json_array_get(replicas, 0), "why", "");
+	cr_expect(strstr(why, "not this replica's"), "%s", why);
+	json_decref(replicas);
+	fake.stranger = false;
+	RUN_UNTIL(strcmp(state_of_model(), "ready") == 0);
+}
+
+Test(fleet, an_agent_that_is_away_says_nothing_of_ports)
+{
+	fake.listens_code = SL_EUNAVAILABLE;
+	open_over_tcp();
+	RUN_UNTIL(fake.health_calls > 2);
+	expect_replica(0, "tiny/r1", "starting");
+	fake.listens_code = SL_OK;
+	RUN_UNTIL(strcmp(state_of_model(), "ready") == 0);
+}
+
+Test(fleet, with_an_earlier_agent_the_lease_must_outlive_the_answer)
+{
+	fake.listens_code = SL_EINVAL;
+	open_over_tcp();
 	run_for(50);
 	expect_replica(0, "tiny/r1", "starting");
 	fake_end(&fake.leases[0], 1, 0);

@@ -16,6 +16,8 @@ Test(address, good)
 		{ "http://127.0.0.1:9/", "127.0.0.1:9", "127.0.0.1:9", "" },
 		{ "http://127.0.0.1:9/openai/v2//", "127.0.0.1:9", "127.0.0.1:9", "/openai/v2" },
 		{ "http://[::1]/a", "[::1]:80", "[::1]", "/a" },
+		{ "Http://127.0.0.1:9/A", "127.0.0.1:9", "127.0.0.1:9", "/A" },
+		{ "HTTP://127.0.0.1", "127.0.0.1:80", "127.0.0.1", "" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct http_address address;
@@ -36,7 +38,8 @@ Test(address, bad)
 		{ "", "HOST:PORT" }, { ":8080", "HOST:PORT" }, { "8080", "port is missing" }, { "127.0.0.1", "port is missing" },
 		{ "127.0.0.1:", "no port" }, { "127.0.0.1:http", "no port" }, { "127.0.0.1:65536", "no port" }, { "127.0.0.1:-1", "no port" },
 		{ "[::1:80", "HOST:PORT" }, { "[::1]80", "HOST:PORT" }, { "[]:80", "HOST:PORT" }, { "::1:80", "HOST:PORT" },
-		{ "unix:", "full path" }, { "unix:run/x", "full path" }, { "https://a", "TLS" }, { "http://", "HOST:PORT" },
+		{ "unix:", "full path" }, { "unix:run/x", "full path" }, { "https://a", "TLS" }, { "HTTPS://a", "TLS" },
+		{ "ftp://host/x", "'ftp' is not spoken here: write http://" }, { "ws://127.0.0.1:80", "'ws' is not spoken" }, { "http://", "HOST:PORT" },
 		{ "http:///x", "HOST:PORT" }, { "http://u:secret@127.0.0.1/", "password" }, { "http://127.0.0.1/a b", "path" },
 		{ "http://127.0.0.1/a?b", "path" }, { "127.0.0.256.1:80", "cannot find" },
 		{ "unix:/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678", "at most" },

@@ -236,10 +236,12 @@ Test(lease, a_waiting_lease_has_waited_while_nobody_looked)
 Test(lease, what_people_see)
 {
 	struct lease l = full();
+	l.places[0].price = 1;
+	l.places[1].price = 694444444;
 	json_t *json = lease_json(&l, at(3000), NULL);
 	cr_expect_str_eq(json_get_str(json, "lease", ""), "L1042");
 	cr_expect_str_eq(json_get_str(json, "holder", ""), "replica");
-	cr_expect_str_eq(json_get_str(json, "cost", ""), "0.00");
+	cr_expect_str_eq(json_get_str(json, "cost", ""), "0.0024305555575", "3.5 s of both");
 	cr_expect_str_eq(json_get_str(json, "started_at", ""), "2023-11-14T22:13:22.000Z");
 	cr_expect_eq(json_array_size(json_object_get(json, "where")), 2);
 	cr_expect(json_is_null(json_object_get(json, "exit_code")), "it has not ended");

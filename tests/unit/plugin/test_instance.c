@@ -154,7 +154,6 @@ Test(plugin_instance, two_of_one_file)
 	cr_expect(strstr(seen(b), "password=two"), "one's end does not touch the other");
 	cr_expect_str_eq(plugin_version(b), "2.1");
 	cr_expect(strstr(plugin_path(b), "/options.so"));
-	cr_expect_eq(plugin_caps(b), 0);
 	cr_expect_eq(metrics_value(metrics_counter("sluice_plugin_events_total", "", "plugin,event", "scheduler/options", "asked")),
 	             6, "three plans counted two each");
 	plugin_close(b, 0);

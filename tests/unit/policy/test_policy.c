@@ -533,3 +533,71 @@ Test(policy, the_default_asks_nobody)
 	tier_limits_hold();
 	stop();
 }
+
+static int ask_lease(struct policy *p, struct policy_lease_terms *out, sl_error *error)
+{
+	const struct policy_lease_request asked = { .name = "train", .tenant = "physics", .user = "dana", .tier = "free", .queue = "day",
+		.program = "python", .gpus = 2, .memory_bytes = 40, .limit_ms = 5000, .priority = -3, .wall_ms = 1764000000000 };
+	return policy_lease(p, &asked, out, error);
+}
+
+static void lease_fails(const char *returned, const char *words)
+{
+	char text[256];
+	sl_error error = { 0 };
+	struct policy_lease_terms terms;
+	snprintf(text, sizeof text, "function lease(event) %s end", returned);
+	fixture_write("policy.lua", text);
+	struct conf *c = fixture_good("policy \"policy.lua\" queue \"day\" {} queue \"night\" {}");
+	struct policy *p = policy_open(c, false, &error);
+	cr_assert_not_null(p, "%s", error.text);
+	cr_expect_eq(ask_lease(p, &terms, &error), SL_EINTERNAL, "%s", returned);
+	cr_expect(strstr(error.text, words), "%s: %s", returned, error.text);
+	/* The next call finds the state as it was. */
+	cr_expect_eq(ask_lease(p, &terms, &error), SL_EINTERNAL);
+	policy_close(p);
+	conf_unref(c);
+}
+
+Test(policy, lease_is_asked_before_a_lease_is_made)
+{
+	sl_error error = { 0 };
+	struct policy_lease_terms terms;
+	struct conf *c = fixture_good("queue \"day\" {}");
+	struct policy *p = policy_open(c, true, &error);
+	cr_assert_eq(ask_lease(p, &terms, &error), SL_OK);
+	cr_expect(terms.verdict == POLICY_ALLOW && terms.priority == -3 && terms.limit_ms == 5000, "without lease() as asked");
+	cr_expect_str_eq(terms.queue, "day");
+	policy_close(p);
+	conf_unref(c);
+	fixture_write("policy.lua", "function lease(e)\n"
+	              "  assert(e.change == 'requested' and e.name == 'train' and e.tenant == 'physics' and e.user == 'dana')\n"
+	              "  assert(e.tier == 'free' and e.queue == 'day' and e.kind == nil and e.program == 'python' and e.gpus == 2)\n"
+	              "  assert(e.memory == 40 and e.limit == 5 and e.priority == -3 and e.detach == false and e.time == 1764000000)\n"
+	              "  assert(not pcall(function() e.gpus = 1 end))\n"
+	              "  return { queue = 'night', limit = 7 }\nend\n");
+	c = fixture_good("policy \"policy.lua\" queue \"day\" {} queue \"night\" {}");
+	p = policy_open(c, true, &error);
+	cr_assert_not_null(p, "%s", error.text);
+	for (int i = 0; i < 2; i++)
+		cr_assert_eq(ask_lease(p, &terms, &error), SL_OK, "%s", error.text);
+	cr_expect_str_eq(terms.queue, "night");
+	cr_expect(terms.limit_ms == 7000 && terms.priority == -3);
+	policy_close(p);
+	conf_unref(c);
+}
+
+Test(policy, lease_that_is_wrong_has_failed)
+{
+	lease_fails("return 5", "lease must return deny(status, code, words), a table or nil, not 5");
+	lease_fails("return { queue = 'nope' }", "queue 'nope' is not declared");
+	lease_fails("return { queue = 5 }", "queue must be text");
+	lease_fails("return { priority = 1001 }", "priority is out of range");
+	lease_fails("return { priority = 'x' }", "priority must be a whole number");
+	lease_fails("return { limit = 0 }", "limit is out of range");
+	lease_fails("return { limit = 1.5 }", "limit must be a whole number");
+	lease_fails("return { gpus = 1 }", "unknown field 'gpus'");
+	lease_fails("while true do end", "instruction budget");
+	lease_fails("local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1000) .. i end", "memory");
+	lease_fails("return event.nothing", "the event has no field 'nothing'");
+}

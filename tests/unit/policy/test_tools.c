@@ -19,7 +19,7 @@ static void tested(const char *text, int failed, const char *want)
 	char path[256];
 	str_copy(path, sizeof path, str_of(fixture_write("policy.lua", text)));
 	buf_clear(&report);
-	cr_expect_eq(policy_test(path, &report), failed, "%s", text);
+	cr_expect_eq(policy_test(NULL, path, &report), failed, "%s", text);
 	buf_put(&report, "", 1);
 	cr_expect_str_eq(report.data, want, "got:\n%s\nwant:\n%s", report.data, want);
 }
@@ -87,7 +87,7 @@ Test(tools, expectations)
 		if (cases[i][1]) {
 			fixture_write("policy.lua", text);
 			buf_clear(&report);
-			cr_expect_eq(policy_test(fixture_path("policy.lua"), &report), 1, "%s", text);
+			cr_expect_eq(policy_test(NULL, fixture_path("policy.lua"), &report), 1, "%s", text);
 			buf_put(&report, "", 1);
 			snprintf(want, sizeof want, "FAIL  test_x  policy.lua:1\n        ");
 			cr_expect(strstr(report.data, want) && strstr(report.data, cases[i][1]), "%s\n%s", text, report.data);
@@ -113,7 +113,7 @@ static void checked(const char *text, const char *want)
 {
 	fixture_write("policy.lua", text);
 	buf_clear(&report);
-	bool fine = policy_check(fixture_path("policy.lua"), &report);
+	bool fine = policy_check(NULL, fixture_path("policy.lua"), &report);
 	buf_put(&report, "", 1);
 	cr_expect_eq(fine, want == NULL, "%s: %s", text, report.data);
 	if (want)
@@ -131,6 +131,29 @@ Test(tools, check_finds_what_is_wrong)
 	checked("function scale(model, s) return 'x' end", "scale must return a number");
 	checked("function test_x() expect(1).equals(2) end", "test_x failed");
 	checked("function admit(req", "policy.lua:1:");
+	buf_free(&report);
+}
+
+Test(tools, check_calls_lease)
+{
+	checked("function lease(event) return { priorty = 1 } end", "unknown field 'priorty': did you mean 'priority'?");
+	checked("function lease(event) if event.gpu > 1 then return nil end end", "the event has no field 'gpu': did you mean 'gpus'?");
+	checked("function leas(event) end", "nothing calls the function 'leas': did you mean 'lease'?");
+	checked("function lease(event) return { queue = event.queue, limit = 60 } end", NULL);
+	buf_free(&report);
+}
+
+Test(tools, without_a_file_it_is_the_standard_policy_in_the_sites_world)
+{
+	fixture_write("policy.lua", "-- nothing of its own\n");
+	struct conf *c = fixture_good("policy \"policy.lua\" queue \"night\" {}");
+	cr_expect(policy_check(c, NULL, &report), "%.*s", (int) report.len, report.data);
+	cr_expect_eq(policy_test(c, NULL, &report), 0);
+	fixture_write("policy.lua", "function lease(event) return { queue = 'nigth' } end");
+	cr_expect_not(policy_check(c, c->policy, &report));
+	buf_put(&report, "", 1);
+	cr_expect(strstr(report.data, "queue 'nigth' is not declared"), "%s", report.data);
+	conf_unref(c);
 	buf_free(&report);
 }
 
@@ -158,16 +181,16 @@ Test(tools, check_sees_names_in_branches_that_do_not_run)
 
 Test(tools, shipped_policies_pass)
 {
-	static const char *const files[] = { "/lua/policy.lua", "/examples/policies/tiers.lua" };
-	for (size_t i = 0; i < 2; i++) {
+	static const char *const files[] = { "/lua/policy.lua", "/examples/policies/tiers.lua", "/examples/policies/leases.lua" };
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
 		char path[512];
 		snprintf(path, sizeof path, TOP_SRCDIR "%s", files[i]);
 		buf_clear(&report);
-		bool fine = policy_check(path, &report);
+		bool fine = policy_check(NULL, path, &report);
 		buf_put(&report, "", 1);
 		cr_expect(fine, "%s: %s", path, report.data);
 		buf_clear(&report);
-		cr_expect_eq(policy_test(path, &report), 0);
+		cr_expect_eq(policy_test(NULL, path, &report), 0);
 		cr_expect(report.len > 20, "it has tests");
 	}
 	buf_free(&report);
@@ -193,6 +216,36 @@ static json_t *evaluated(struct conf *conf, const char *text, sl_error *error)
 	json_t *answer = policy_eval(conf, NULL, request, error);
 	json_decref(request);
 	return answer;
+}
+
+Test(tools, eval_shows_a_decision_on_a_lease)
+{
+	sl_error error = { 0 };
+	fixture_write("policy.lua", "function lease(event)\n"
+	                            "  if event.gpus > 4 then\n    return deny(403, 'too_many', event.user .. ' has ' .. event.tenant)\n  end\n"
+	                            "  if event.program == 'python' then\n    return { queue = 'night', priority = 7, limit = 60 }\n  end\n"
+	                            "end\n");
+	struct conf *c = fixture_good("policy \"policy.lua\" queue \"night\" {} queue \"day\" {} tenant \"x\" { queues = { \"day\" } }");
+	json_t *a = evaluated(c, "{\"tenant\":\"x\",\"user\":\"u\",\"lease\":{\"gpus\":5}}", &error), *lease = json_object_get(a, "lease");
+	cr_assert_not_null(lease, "%s", error.text);
+	cr_expect_str_eq(json_get_str(lease, "where", ""), "policy.lua:3");
+	cr_expect_str_eq(json_get_str(json_object_get(lease, "denial"), "message", ""), "u has x");
+	json_decref(a);
+	a = evaluated(c, "{\"lease\":{\"program\":\"python\"}}", &error);
+	lease = json_object_get(a, "lease");
+	cr_expect_str_eq(json_get_str(lease, "queue", ""), "night");
+	cr_expect_eq(json_get_int(lease, "priority", 0), 7);
+	cr_expect_eq(json_get_int(lease, "limit_s", 0), 60);
+	cr_expect_str_eq(json_get_str(lease, "where", ""), "policy.lua:6");
+	json_decref(a);
+	a = evaluated(c, "{\"tenant\":\"x\",\"lease\":{\"limit_s\":9}}", &error);
+	lease = json_object_get(a, "lease");
+	cr_expect_str_eq(json_get_str(lease, "queue", ""), "day", "as asked");
+	cr_expect_eq(json_get_int(lease, "limit_s", 0), 9);
+	json_decref(a);
+	cr_expect_null(evaluated(c, "{\"lease\":{\"gpu\":5}}", &error));
+	cr_expect(strstr(error.text, "a lease has no field 'gpu': did you mean 'gpus'?"), "%s", error.text);
+	conf_unref(c);
 }
 
 Test(tools, eval_shows_a_decision)

@@ -664,9 +664,10 @@ Test(pool, names)
 
 static int last_code = 1;
 
-static void on_code(void *arg, int code)
+static void on_taken(void *arg, int code, int64_t taken)
 {
 	(void) arg;
+	(void) taken;
 	last_code = code;
 }
 
@@ -687,16 +688,18 @@ Test(pool, signals_and_stdin)
 	cr_expect_eq(pool_signal(w->pool, runs, 0, &error), SL_EINVAL);
 	cr_expect_eq(pool_signal(w->pool, runs, 4096, &error), SL_EINVAL);
 	cr_assert_eq(pool_signal(w->pool, runs, 2, &error), SL_OK);
-	cr_assert_eq(pool_stdin(w->pool, runs, STR("hello\0x"), true, on_code, NULL, &error), SL_OK);
+	cr_assert_eq(pool_stdin(w->pool, runs, &(struct pool_input){ .data = STR("hello\0x"), .eof = true, .writer = 7, .from = 3 }, on_taken, NULL, &error), SL_OK);
 	cr_assert(world_until(w, got_code, 0));
 	cr_expect_eq(last_code, SL_OK);
 	json_t *m = json_array_get(w->agent.seen, json_array_size(w->agent.seen) - 1);
 	cr_expect_str_eq(json_get_str(m, "data", ""), "aGVsbG8AeA==");
 	cr_expect(json_get_bool(m, "eof", false));
+	cr_expect_eq(json_get_int(m, "writer", 0), 7);
+	cr_expect_eq(json_get_int(m, "from", 0), 3);
 	cr_expect_eq(agent_asked(w, "signal", runs), 1);
 	/* The connection goes before the answer comes: the one who asked is told. */
 	last_code = 1;
-	cr_assert_eq(pool_stdin(w->pool, runs, STR("x"), false, on_code, NULL, &error), SL_OK);
+	cr_assert_eq(pool_stdin(w->pool, runs, &(struct pool_input){ .data = STR("x") }, on_taken, NULL, &error), SL_OK);
 	agent_down(w);
 	cr_assert(world_until(w, got_code, 0));
 	world_free(w);
@@ -708,7 +711,7 @@ Test(pool, closing_tells_those_who_wait)
 	uint64_t runs = submit(w, "a", 1);
 	cr_assert(world_state(w, runs, "running"));
 	last_code = 1;
-	cr_assert_eq(pool_stdin(w->pool, runs, STR("x"), false, on_code, NULL, NULL), SL_OK);
+	cr_assert_eq(pool_stdin(w->pool, runs, &(struct pool_input){ .data = STR("x") }, on_taken, NULL, NULL), SL_OK);
 	world_close_pool(w);
 	cr_expect_eq(last_code, SL_EUNAVAILABLE);
 	world_free(w);

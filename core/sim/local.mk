@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+noinst_LIBRARIES += core/sim/libsim.a
+core_sim_libsim_a_SOURCES = \
+	core/sim/cluster.c core/sim/cluster.h \
+	core/sim/csv.c core/sim/csv.h \
+	core/sim/events.c core/sim/events.h \
+	core/sim/trace.c core/sim/trace.h

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fair.h - what the files of this scheduler share.
+ *
+ *   fair.c   the plugin: options, memory, plan and explain
+ *   serve.c  a round: who is next, claims, borrowing, backfill
+ *   place.c  where a lease fits, what is kept free for whom, who gives way at least cost
+ *   width.c  what queues have and may have, their shares over time */
+#ifndef PLUGINS_SCHEDULER_FAIR_FAIR_H
+#define PLUGINS_SCHEDULER_FAIR_FAIR_H
+
+#include <sluice/scheduler.h>
+
+enum { DEAD_MAX = 64 };   /* shapes of requests that are known to find no free place in a round */
+enum { MASKED_MAX = 10 }; /* victims on one machine of which every subset is tried; above, the cheapest go first */
+
+/* What decides about a waiting lease's place in the order. */
+struct turn {
+	int64_t priority; /* the queue's, then the lease's */
+	uint64_t since_ms;
+	uint32_t index;   /* into view.waiting */
+	uint32_t next;    /* of the same queue, in order; SL_NONE: the last */
+};
+
+/* Kept free on a machine for a lease that could not start. */
+struct reserve {
+	uint64_t at_ms;   /* it can start then; what ends before may run here. UINT64_MAX: nobody knows when */
+	uint32_t spare;   /* devices that it will not need */
+	int used;
+};
+
+struct queue {
+	int64_t nominal, borrowed; /* widths in this round */
+	uint32_t first;            /* its next turn, SL_NONE: none */
+	uint32_t examined;         /* behind its head */
+	int stopped;               /* nobody of it is granted any more */
+	int blocked;               /* its head waits: who follows is backfill */
+	int32_t yields_priority;   /* what `yields` was counted for, at so many actions */
+	size_t yields_at;
+	int64_t yields;            /* -1: not counted */
+	double history;            /* decayed use, as a part of the pool */
+};
+
+/* A queue or cohort: see core's docs/internals/leases.md; node i is queue i, then cohorts. */
+struct node {
+	uint32_t parent;
+	int64_t own, kept, used, borrow;
+};
+
+struct past {
+	char name[SL_NAME_MAX];
+	double used;
+	uint64_t last_used_ms, last_ms;
+};
+
+/* A request that nothing free can hold: within a round free devices only become fewer. */
+struct dead {
+	uint64_t memory_bytes, time_limit_ms;
+	uint32_t devices, kind;
+	int any_kind;
+};
+
+/* Grows with the view and stays. Freed by close. */
+struct fair {
+	uint64_t half_life_ms;
+	uint32_t backfill;
+
+	const sl_view *view;
+	struct turn *turns;
+	struct queue *queues;
+	struct node *nodes;
+	struct past *past;         /* parallel to the queues of the last round */
+	size_t n_past;
+	uint32_t *machine_first;   /* CSR: devices by machine; one more than machines */
+	uint32_t *machine_devices;
+	struct reserve *reserves;  /* by machine */
+	struct dead dead[DEAD_MAX];
+	uint32_t n_dead;
+	uint32_t *runner;          /* by device: index into view.running, SL_NONE: nobody */
+	uint8_t *taken;            /* by device: given away in this round */
+	uint8_t *leaving;          /* by running lease: gives way in this round */
+	uint8_t *promoted;         /* by running lease */
+	uint32_t *chosen;          /* devices of the actions, one after the other */
+	size_t n_chosen, room_chosen;
+	size_t turns_room, queues_room, nodes_room, devices_room, running_room;
+
+	sl_action *out;
+	size_t n, room;
+	uint64_t why_number;       /* explain: whose reason is wanted, 0: nobody's */
+	char *why;
+	size_t why_room;
+};
+
+/* What the queue would have beyond its quota with one more lease of that width; 0 or less: none. */
+int64_t width_excess(const struct fair *f, uint32_t queue, int64_t width);
+int64_t fair_width(const sl_view_lease *lease);
+int64_t fair_priority(const sl_view *view, const sl_view_lease *lease);
+
+/* width.c */
+void width_setup(struct fair *f);
+void width_add(struct fair *f, uint32_t queue, int borrowed, int64_t width);
+int64_t width_available(const struct fair *f, uint32_t queue); /* for one more borrowed lease */
+double width_share(const struct fair *f, uint32_t queue);
+void width_remember(struct fair *f); /* once a plan: what queues have used */
+
+/* place.c */
+struct spot {
+	uint32_t *devices;  /* in f->chosen, room for what the lease wants */
+	uint32_t machine;
+	uint64_t cost;      /* device-milliseconds of work that are lost */
+	uint32_t victims;
+	uint64_t soonest_ms; /* nowhere now: a minimum run time in the way passes then, 0: none is */
+};
+void place_setup(struct fair *f);
+/* Free devices for it; 0: none. */
+int place_free(struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, struct spot *spot);
+/* Devices whose holders may be evicted for it, at the least cost; borrows: it would not be nominal. */
+int place_evict(struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, int borrows,
+                struct spot *spot);
+/* Keeps a machine for it: where it fits soonest. 0: no machine could ever hold it, or all are kept already. */
+int place_reserve(struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, uint64_t at_ms,
+                  struct reserve *out);
+void place_count(const struct fair *f, const sl_view_lease *lease, uint32_t *most_free, uint32_t *most, uint32_t *all_free);
+
+/* serve.c */
+void serve_round(struct fair *f);
+
+#endif
