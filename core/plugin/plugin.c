@@ -283,6 +283,11 @@ const char *plugin_path(const struct plugin *p)
 	return p->path;
 }
 
+uint64_t plugin_caps(const struct plugin *p)
+{
+	return p->d.caps;
+}
+
 const void *plugin_ops(const struct plugin *p)
 {
 	return p->ops;

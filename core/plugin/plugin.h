@@ -74,6 +74,7 @@ uint32_t plugin_kind(const struct plugin *p);
 const char *plugin_version(const struct plugin *p);
 const char *plugin_path(const struct plugin *p);
 /* The kind's table, of the host's size, zero where the plugin is older. */
+uint64_t plugin_caps(const struct plugin *p);
 const void *plugin_ops(const struct plugin *p);
 void *plugin_self(const struct plugin *p);
 
