@@ -14,11 +14,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Everything that these functions return lives until the process ends: each test is a process. */
+/* Everything that these functions return lives until the process ends: each test is a process. Here it can be found, so
+ * that nothing is taken for lost. */
+__attribute__((unused)) static void *keep(void *made)
+{
+	static void **kept;
+	static size_t n;
+	kept = realloc(kept, (n + 1) * sizeof *kept);
+	if (!kept || !made)
+		abort();
+	return kept[n++] = made;
+}
+
+/* "RSA", "P-256" and its kin, "ED25519". */
+__attribute__((unused)) static EVP_PKEY *new_key(const char *kind)
+{
+	if (strcmp(kind, "RSA") == 0)
+		return keep(EVP_RSA_gen(2048));
+	return keep(kind[0] == 'P' ? EVP_EC_gen(kind) : EVP_PKEY_Q_keygen(NULL, NULL, kind));
+}
 
 __attribute__((unused)) static char *base64url(const void *data, size_t len)
 {
-	char *text = malloc(len * 4 / 3 + 8);
+	char *text = keep(malloc(len * 4 / 3 + 8));
 	int n = EVP_EncodeBlock((unsigned char *) text, data, (int) len);
 	while (n > 0 && text[n - 1] == '=')
 		n--;
@@ -36,7 +54,7 @@ __attribute__((format(printf, 1, 2), unused)) static char *format_text(const cha
 	if (vasprintf(&text, format, args) < 0)
 		abort();
 	va_end(args);
-	return text;
+	return keep(text);
 }
 
 __attribute__((unused)) static char *number_of(EVP_PKEY *key, const char *name, size_t width)

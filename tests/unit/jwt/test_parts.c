@@ -20,7 +20,7 @@ static sl_str text(const char *s)
 static EVP_PKEY *rsa(void)
 {
 	static EVP_PKEY *key;
-	return key ? key : (key = EVP_RSA_gen(2048));
+	return key ? key : (key = new_key("RSA"));
 }
 
 static struct jwks *set_of(const char *keys)
@@ -28,7 +28,6 @@ static struct jwks *set_of(const char *keys)
 	sl_error error = { 0 };
 	char *json = format_text("{\"keys\":[%s]}", keys);
 	struct jwks *set = jwks_parse(json, strlen(json), &error);
-	free(json);
 	return set;
 }
 
@@ -119,7 +118,7 @@ Test(jwt_token, deep_and_huge)
 		if (code == SL_OK)
 			token_free(&token);
 	}
-	char *brackets = malloc(5000);
+	char *brackets = keep(malloc(5000));
 	memset(brackets, '[', 4999);
 	brackets[4999] = '\0';
 	cr_expect_str_eq(refused(token_of(rsa(), "RS256", "{\"alg\":\"RS256\"}", brackets)), "malformed", "no recursion of that depth");
@@ -151,17 +150,15 @@ Test(jwt_token, symmetric_and_unsigned)
 Test(jwt_keys, every_algorithm)
 {
 	static const struct {
-		const char *algorithm, *kind, *curve;
+		const char *algorithm, *kind;
 	} all[] = {
-		{ "RS256", "RSA", NULL }, { "RS384", "RSA", NULL }, { "RS512", "RSA", NULL }, { "PS256", "RSA", NULL },
-		{ "PS384", "RSA", NULL }, { "PS512", "RSA", NULL }, { "ES256", "EC", "P-256" }, { "ES384", "EC", "P-384" },
-		{ "ES512", "EC", "P-521" }, { "EdDSA", "ED25519", NULL },
+		{ "RS256", "RSA" }, { "RS384", "RSA" }, { "RS512", "RSA" }, { "PS256", "RSA" }, { "PS384", "RSA" }, { "PS512", "RSA" },
+		{ "ES256", "P-256" }, { "ES384", "P-384" }, { "ES512", "P-521" }, { "EdDSA", "ED25519" },
 	};
+	EVP_PKEY *other_rsa = new_key("RSA");
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-		EVP_PKEY *key = all[i].curve ? EVP_EC_gen(all[i].curve) : strcmp(all[i].kind, "RSA") == 0 ? rsa()
-			: EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
-		EVP_PKEY *stranger = all[i].curve ? EVP_EC_gen(all[i].curve) : strcmp(all[i].kind, "RSA") == 0 ? EVP_RSA_gen(2048)
-			: EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+		bool is_rsa = strcmp(all[i].kind, "RSA") == 0;
+		EVP_PKEY *key = is_rsa ? rsa() : new_key(all[i].kind), *stranger = is_rsa ? other_rsa : new_key(all[i].kind);
 		struct jwks *set = set_of(jwk_of(key, ",\"kid\":\"k\",\"use\":\"sig\""));
 		char *header = format_text("{\"alg\":\"%s\",\"kid\":\"k\"}", all[i].algorithm);
 		char *good = token_of(key, all[i].algorithm, header, "{" CLAIMS "}");
@@ -185,7 +182,7 @@ Test(jwt_keys, every_algorithm)
 
 Test(jwt_keys, kinds_are_not_confused)
 {
-	EVP_PKEY *ec = EVP_EC_gen("P-256"), *p384 = EVP_EC_gen("P-384");
+	EVP_PKEY *ec = new_key("P-256"), *p384 = new_key("P-384");
 	char *jwk_rsa = jwk_of(rsa(), ",\"kid\":\"r\",\"alg\":\"RS256\""), *jwk_ec = jwk_of(ec, ",\"kid\":\"e\"");
 	struct jwks *set = set_of(format_text("%s,%s", jwk_rsa, jwk_ec));
 	cr_assert_not_null(set);
@@ -210,7 +207,7 @@ Test(jwt_keys, kinds_are_not_confused)
 
 Test(jwt_keys, same_kid_for_two_kinds)
 {
-	EVP_PKEY *ec = EVP_EC_gen("P-256");
+	EVP_PKEY *ec = new_key("P-256");
 	struct jwks *set = set_of(format_text("%s,%s", jwk_of(rsa(), ",\"kid\":\"k\""), jwk_of(ec, ",\"kid\":\"k\"")));
 	cr_expect(verifies(set, token_of(rsa(), "RS256", "{\"alg\":\"RS256\",\"kid\":\"k\"}", "{}")));
 	cr_expect(verifies(set, token_of(ec, "ES256", "{\"alg\":\"ES256\",\"kid\":\"k\"}", "{}")));
@@ -220,7 +217,7 @@ Test(jwt_keys, same_kid_for_two_kinds)
 
 Test(jwt_keys, no_kid)
 {
-	EVP_PKEY *ec = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256");
+	EVP_PKEY *ec = new_key("P-256"), *other = new_key("P-256");
 	char *token = token_of(ec, "ES256", "{\"alg\":\"ES256\"}", "{}");
 	struct jwks *one = set_of(format_text("%s,%s", jwk_of(ec, ",\"kid\":\"a\""), jwk_of(rsa(), ",\"kid\":\"r\"")));
 	cr_expect(verifies(one, token), "one key of that kind: it is meant");
@@ -237,7 +234,7 @@ Test(jwt_keys, no_kid)
 Test(jwt_keys, what_is_no_key_for_us)
 {
 	char *good = jwk_of(rsa(), ",\"kid\":\"good\"");
-	EVP_PKEY *shorter = EVP_RSA_gen(1024), *ec = EVP_EC_gen("P-256");
+	EVP_PKEY *shorter = keep(EVP_RSA_gen(1024)), *ec = new_key("P-256");
 	char *off_curve = jwk_of(ec, "");
 	char *y = strstr(off_curve, "\"y\":\"") + 6;
 	*y = *y == 'A' ? 'B' : 'A';
@@ -268,8 +265,8 @@ Test(jwt_keys, what_is_no_key_for_us)
 
 Test(jwt_keys, no_more_than_the_bound)
 {
-	EVP_PKEY *ec = EVP_EC_gen("P-256");
-	char *all = strdup("");
+	EVP_PKEY *ec = new_key("P-256");
+	char *all = format_text("%s", "");
 	for (int i = 0; i < JWKS_KEYS_MAX + 3; i++)
 		all = format_text("%s%s%s", all, i ? "," : "", jwk_of(ec, format_text(",\"kid\":\"%d\"", i)));
 	struct jwks *set = set_of(all);

@@ -133,7 +133,7 @@ static void becomes(struct plugin *p, struct asked *a, const char *token, int co
 Test(jwt_plugin, whose_token, .timeout = 60)
 {
 	struct asked a;
-	EVP_PKEY *key = EVP_EC_gen("P-256");
+	EVP_PKEY *key = new_key("P-256");
 	publish(jwk_of(key, ",\"kid\":\"one\""));
 	struct plugin *p = open_plugin("");
 	char *token = token_for(key, "one", "ann");
@@ -163,7 +163,7 @@ Test(jwt_plugin, whose_token, .timeout = 60)
 Test(jwt_plugin, rotation, .timeout = 60)
 {
 	struct asked a;
-	EVP_PKEY *first = EVP_EC_gen("P-256"), *second = EVP_EC_gen("P-256");
+	EVP_PKEY *first = new_key("P-256"), *second = new_key("P-256");
 	char *jwk_first = jwk_of(first, ",\"kid\":\"one\""), *jwk_second = jwk_of(second, ",\"kid\":\"two\"");
 	publish(jwk_first);
 	struct plugin *p = open_plugin("");
@@ -193,7 +193,7 @@ Test(jwt_plugin, rotation, .timeout = 60)
 Test(jwt_plugin, keys_that_are_lost, .timeout = 60)
 {
 	struct asked a;
-	EVP_PKEY *key = EVP_EC_gen("P-256");
+	EVP_PKEY *key = new_key("P-256");
 	char *jwk = jwk_of(key, ",\"kid\":\"one\""), *token = token_for(key, "one", "ann");
 	publish(jwk);
 	unlink(keys_path);
@@ -218,7 +218,7 @@ Test(jwt_plugin, keys_that_are_lost, .timeout = 60)
 Test(jwt_plugin, bounded_waiting, .timeout = 60)
 {
 	struct asked first, second, third;
-	EVP_PKEY *key = EVP_EC_gen("P-256");
+	EVP_PKEY *key = new_key("P-256");
 	publish(jwk_of(key, ",\"kid\":\"one\""));
 	struct plugin *p = open_plugin(",\"waiting\":2,\"gap\":\"2s\"");
 	char *known = token_for(key, "one", "ann");
@@ -244,7 +244,7 @@ Test(jwt_plugin, other_settings, .timeout = 60)
 {
 	struct asked a;
 	sl_error error = { 0 };
-	EVP_PKEY *key = EVP_EC_gen("P-256");
+	EVP_PKEY *key = new_key("P-256");
 	publish(jwk_of(key, ",\"kid\":\"one\""));
 	struct plugin *p = open_plugin("");
 	char *token = token_for(key, "one", "ann");
@@ -276,7 +276,7 @@ Test(jwt_plugin, other_settings, .timeout = 60)
 Test(jwt_plugin, two_issuers, .timeout = 60)
 {
 	struct asked a;
-	EVP_PKEY *key = EVP_EC_gen("P-256");
+	EVP_PKEY *key = new_key("P-256");
 	publish(jwk_of(key, ",\"kid\":\"one\""));
 	struct plugin *p = open_plugin(",\"others\":\"pass\"");
 	becomes(p, &a, token_for(key, "one", "ann"), SL_OK);
