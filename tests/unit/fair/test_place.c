@@ -323,3 +323,73 @@ Test(fair_place, a_kept_machine_is_left_out)
 	cr_expect_eq(granted(&s, any), other);
 	plugin_close(s.p, 0);
 }
+
+static uint32_t dice(uint64_t *seed, uint32_t n)
+{
+	*seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t) (*seed >> 33) % n;
+}
+
+/* Is there a machine with enough free devices that suit? Counted anew from the view. */
+static int fits(const struct site *s, const sl_view_lease *lease, uint64_t cpu)
+{
+	for (uint32_t m = 0; m < s->view.n_machines; m++) {
+		int64_t cpu_free = s->machines[m].cpu_milli_free;
+		uint32_t n = 0;
+		for (uint32_t d = 0; d < s->view.n_devices; d++)
+			n += s->device_terms[d].machine == m && s->devices[d].state == SL_DEVICE_FREE &&
+			     (!lease->kind[0] || strcmp(s->devices[d].kind, lease->kind) == 0) &&
+			     s->devices[d].memory_bytes >= lease->memory_bytes;
+		if (n >= lease->devices && (cpu_free < 0 || (uint64_t) cpu_free >= cpu))
+			return 1;
+	}
+	return 0;
+}
+
+/* One plugin, pools that change in every way between rounds: a lease is granted exactly when it fits somewhere. */
+Test(fair_place, random_pools)
+{
+	enum { ROUNDS = 20000 };
+	struct site s;
+	uint64_t seed = 1;
+	int granted_ones = 0, machines = 0, kinds = 1;
+	site_open(&s);
+	for (int round = 0; round < ROUNDS; round++) {
+		char kind[8] = "";
+		if (round % 50 == 0) { /* another pool */
+			clear_pool(&s);
+			machines = 1 + (int) dice(&seed, 12);
+			kinds = dice(&seed, 4) ? 3 : 100;
+			for (int m = 0; m < machines; m++) {
+				uint32_t at = add_machine(&s), most = dice(&seed, 12) ? 8 : 80;
+				for (uint32_t k = 1 + dice(&seed, 2); k > 0 && s.view.n_devices + most < DEVICES; k--) {
+					snprintf(kind, sizeof kind, "k%u", dice(&seed, (uint32_t) kinds));
+					add_devices(&s, at, kind, 40 + 40 * dice(&seed, 2), 0, 1 + dice(&seed, most));
+				}
+			}
+		}
+		uint32_t part = 1 + dice(&seed, 4);
+		for (uint32_t d = 0; d < s.view.n_devices; d++) {
+			s.devices[d].state = dice(&seed, part) ? 2 + dice(&seed, 6) : SL_DEVICE_FREE;
+			s.device_terms[d].free_milli = s.devices[d].state == SL_DEVICE_FREE ? 1000 : 0;
+		}
+		for (int m = 0; m < machines; m++)
+			s.machines[m].cpu_milli_free = dice(&seed, 2) ? -1 : (int64_t) dice(&seed, 10);
+		s.view.n_waiting = 0;
+		snprintf(kind, sizeof kind, "k%u", dice(&seed, (uint32_t) kinds));
+		sl_view_lease *lease = wait_for(&s, dice(&seed, 2) ? kind : "", 1 + dice(&seed, dice(&seed, 8) ? 6 : 90));
+		lease->memory_bytes = 40 * dice(&seed, 4);
+		s.waiting_terms[0].cpu_milli = dice(&seed, 2) ? 0 : dice(&seed, 12);
+		plan(&s);
+		int got = granted(&s, lease) != UINT32_MAX;
+		cr_assert_eq(got, fits(&s, lease, s.waiting_terms[0].cpu_milli), "round %d", round);
+		if (got) {
+			int64_t cpu_free = s.machines[granted(&s, lease)].cpu_milli_free;
+			cr_assert(cpu_free < 0 || (uint64_t) cpu_free >= s.waiting_terms[0].cpu_milli);
+		}
+		granted_ones += got;
+	}
+	cr_expect_gt(granted_ones, ROUNDS / 10);
+	cr_expect_lt(granted_ones, ROUNDS * 9 / 10);
+	plugin_close(s.p, 0);
+}
