@@ -43,7 +43,8 @@ static int make_room(struct fair *f, const sl_view *v)
 	return GROW(turns_room, v->n_waiting, ARRAY(turns)) && GROW(queues_room, v->n_queues, ARRAY(queues), ARRAY(past)) &&
 	       GROW(nodes_room, v->n_queues + v->n_cohorts + 1, ARRAY(nodes)) &&
 	       GROW(devices_room, machines_or_devices + 1, ARRAY(machine_first), ARRAY(machine_devices), ARRAY(reserves),
-	            ARRAY(runner), ARRAY(taken)) &&
+	            ARRAY(reserved), ARRAY(runner), ARRAY(taken), ARRAY(pairs), ARRAY(machine_pairs), ARRAY(device_model),
+	            ARRAY(cpu_free), ARRAY(memory_free), ARRAY(barred)) &&
 	       GROW(running_room, v->n_running, ARRAY(leaving), ARRAY(promoted)) &&
 	       GROW(room_chosen, 2 * v->n_devices + 1, ARRAY(chosen));
 }
@@ -98,18 +99,22 @@ static void fair_close(void *self)
 	struct fair *f = self;
 	if (!f)
 		return;
-	void *const arrays[] = { f->turns, f->queues, f->nodes, f->past, f->machine_first, f->machine_devices, f->reserves, f->runner,
-	                         f->taken, f->leaving, f->promoted, f->chosen };
+	void *const arrays[] = { f->turns, f->queues, f->nodes, f->past, f->machine_first, f->machine_devices, f->reserves,
+	                         f->reserved, f->runner, f->taken, f->pairs, f->machine_pairs, f->device_model, f->cpu_free,
+	                         f->memory_free, f->barred, f->leaving, f->promoted, f->chosen };
 	for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
 		free(arrays[i]);
+	placement_free(f->placement);
 	free(f);
 }
 
 static int fair_open(const sl_host *host, const sl_conf *conf, void **self, sl_error *error)
 {
 	struct fair *f = calloc(1, sizeof *f);
-	if (!f)
+	if (!f || !(f->placement = placement_new(&(struct placement_terms) PLACEMENT_TERMS))) {
+		free(f);
 		return refuse(error, SL_ENOMEM, "out of memory");
+	}
 	f->half_life_ms = (uint64_t) host->conf_int(conf, "half_life");
 	f->backfill = (uint32_t) host->conf_int(conf, "backfill");
 	*self = f;

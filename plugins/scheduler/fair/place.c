@@ -20,7 +20,7 @@ void place_setup(struct fair *f)
 	const sl_view *v = f->view;
 	memset(f->machine_first, 0, (v->n_machines + 1) * sizeof *f->machine_first);
 	memset(f->reserves, 0, v->n_machines * sizeof *f->reserves);
-	f->n_dead = 0;
+	f->n_dead = f->n_reserved = 0;
 	memset(f->taken, 0, v->n_devices);
 	memset(f->leaving, 0, v->n_running);
 	memset(f->promoted, 0, v->n_running);
@@ -37,10 +37,11 @@ void place_setup(struct fair *f)
 	for (uint32_t r = 0; r < v->n_running; r++)
 		for (uint32_t k = 0; k < v->running_terms[r].n_places; k++)
 			f->runner[v->places[v->running_terms[r].first_place + k]] = r;
+	pool_setup(f);
+	pool_learn(f);
 }
 
-/* May it use `n` devices of a machine on which something is kept for another? */
-static int allowed(const struct fair *f, const sl_view_lease *lease, uint32_t m)
+int place_allowed(const struct fair *f, const sl_view_lease *lease, uint32_t m)
 {
 	const struct reserve *r = &f->reserves[m];
 	if (!r->used || r->spare >= lease->devices)
@@ -48,16 +49,23 @@ static int allowed(const struct fair *f, const sl_view_lease *lease, uint32_t m)
 	return lease->time_limit_ms && r->at_ms != UINT64_MAX && f->view->now_ms + lease->time_limit_ms <= r->at_ms;
 }
 
-/* Free devices of the machine that suit it, of one island where enough are; returns how many there are. */
+static int is_usable(const struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, uint32_t model,
+                     uint32_t d)
+{
+	return is_free(f, d) && (model == SL_NONE || f->device_model[d] == model) && suits(f, lease, terms, d);
+}
+
+/* Free devices of the machine that suit it, all of the model if not SL_NONE, of one island where enough are; returns how
+ * many there are. */
 static uint32_t free_on(const struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, uint32_t m,
-                        uint32_t *out)
+                        uint32_t model, uint32_t *out)
 {
 	uint32_t n = 0, from = f->machine_first[m], to = f->machine_first[m + 1];
 	for (uint32_t k = from; k < to && out && lease->devices > 1; k++) {
 		uint32_t island = f->view->device_terms[f->machine_devices[k]].island, found = 0;
 		for (uint32_t j = k; j < to && island != SL_NONE && found < lease->devices; j++) {
 			uint32_t d = f->machine_devices[j];
-			if (f->view->device_terms[d].island == island && is_free(f, d) && suits(f, lease, terms, d))
+			if (f->view->device_terms[d].island == island && is_usable(f, lease, terms, model, d))
 				out[found++] = d;
 		}
 		if (found == lease->devices)
@@ -65,7 +73,7 @@ static uint32_t free_on(const struct fair *f, const sl_view_lease *lease, const 
 	}
 	for (uint32_t k = from; k < to; k++) {
 		uint32_t d = f->machine_devices[k];
-		if (!is_free(f, d) || !suits(f, lease, terms, d))
+		if (!is_usable(f, lease, terms, model, d))
 			continue;
 		if (out && n < lease->devices)
 			out[n] = d;
@@ -83,35 +91,47 @@ static int is_dead(const struct fair *f, const struct dead *d)
 {
 	for (uint32_t i = 0; i < f->n_dead; i++) {
 		const struct dead *e = &f->dead[i];
-		if (e->memory_bytes == d->memory_bytes && e->time_limit_ms == d->time_limit_ms && e->devices == d->devices &&
-		    e->kind == d->kind && e->any_kind == d->any_kind)
+		const struct placement_request *a = &e->request, *b = &d->request;
+		if (e->memory_bytes == d->memory_bytes && e->time_limit_ms == d->time_limit_ms && e->kind == d->kind &&
+		    e->any_kind == d->any_kind && e->none == d->none && a->devices == b->devices && a->models == b->models &&
+		    a->cpu_milli == b->cpu_milli && a->memory == b->memory)
 			return 1;
 	}
 	return 0;
 }
 
-/* The tightest machine: small gaps are filled first, big ones stay for those who need them. */
-int place_free(struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, struct spot *spot)
+/* The tightest machine: small gaps are filled first, big ones stay for those who need them. UINT32_MAX: none. */
+static uint32_t tightest(const struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms,
+                         const struct placement_request *request)
 {
 	uint32_t best = UINT32_MAX, best_n = UINT32_MAX;
-	const struct dead shape = { lease->memory_bytes, lease->time_limit_ms, lease->devices, terms->kind, !lease->kind[0] };
-	*spot = (struct spot){ .machine = UINT32_MAX };
-	if (is_dead(f, &shape))
-		return 0;
 	for (uint32_t m = 0; m < f->view->n_machines && best_n > lease->devices; m++) {
-		uint32_t n = allowed(f, lease, m) ? free_on(f, lease, terms, m, NULL) : 0;
+		if (f->cpu_free[m] < request->cpu_milli || f->memory_free[m] < request->memory || !place_allowed(f, lease, m))
+			continue;
+		uint32_t n = free_on(f, lease, terms, m, SL_NONE, NULL);
 		if (n >= lease->devices && n < best_n) {
 			best = m;
 			best_n = n;
 		}
 	}
-	if (best == UINT32_MAX && f->n_dead < DEAD_MAX)
-		f->dead[f->n_dead++] = shape;
-	*spot = (struct spot){ .machine = best, .devices = room_for(f, lease->devices) };
-	if (best == UINT32_MAX || !spot->devices)
+	return best;
+}
+
+/* Where the placement says; where it sees nothing but cannot see all, the tightest machine. */
+int place_free(struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, struct spot *spot)
+{
+	uint32_t model = SL_NONE;
+	const struct dead shape = pool_shape(f, lease, terms);
+	*spot = (struct spot){ .machine = UINT32_MAX };
+	if (is_dead(f, &shape))
 		return 0;
-	free_on(f, lease, terms, best, spot->devices);
-	return 1;
+	if (!pool_choose(f, lease, &shape, &spot->machine, &model) && f->partial)
+		spot->machine = tightest(f, lease, terms, &shape.request);
+	if (spot->machine == UINT32_MAX && f->n_dead < DEAD_MAX)
+		f->dead[f->n_dead++] = shape;
+	spot->devices = room_for(f, lease->devices);
+	return spot->machine != UINT32_MAX && spot->devices &&
+	       free_on(f, lease, terms, spot->machine, model, spot->devices) >= lease->devices;
 }
 
 enum { KEEPS = 0, GOES, GOES_LATER };
@@ -247,7 +267,7 @@ int place_evict(struct fair *f, const sl_view_lease *lease, const sl_view_lease_
 			if (f->taken[d] || f->view->device_terms[d].hold || !suits(f, lease, terms, d))
 				continue;
 			if (is_free(f, d)) {
-				spare += allowed(f, lease, m) != 0;
+				spare += place_allowed(f, lease, m) != 0;
 			} else if (f->view->devices[d].state == SL_DEVICE_GRANTED && f->runner[d] != SL_NONE) {
 				int how = gives_way(f, lease, borrows, f->runner[d], &safe);
 				if (how == GOES)
@@ -313,7 +333,7 @@ int place_reserve(struct fair *f, const sl_view_lease *lease, const sl_view_leas
 		if (f->reserves[m].used)
 			continue;
 		uint64_t at = fits_at(f, lease, terms, m, &have);
-		free_now = have ? free_on(f, lease, terms, m, NULL) : 0;
+		free_now = have ? free_on(f, lease, terms, m, SL_NONE, NULL) : 0;
 		if (!have || (best != UINT32_MAX && (at > best_at || (at == best_at && free_now <= best_free))))
 			continue;
 		best = m;
@@ -325,6 +345,7 @@ int place_reserve(struct fair *f, const sl_view_lease *lease, const sl_view_leas
 		return 0;
 	f->reserves[best] = *out = (struct reserve){ .used = 1, .at_ms = at_ms && at_ms < best_at ? at_ms : best_at,
 		.spare = best_at == UINT64_MAX ? 0 : best_have - lease->devices };
+	f->reserved[f->n_reserved++] = best;
 	return 1;
 }
 
@@ -333,7 +354,7 @@ void place_count(const struct fair *f, const sl_view_lease *lease, uint32_t *mos
 	const sl_view_lease_terms *terms = &f->view->waiting_terms[lease - f->view->waiting];
 	*most_free = *most = *all_free = 0;
 	for (uint32_t m = 0; m < f->view->n_machines; m++) {
-		uint32_t suit = 0, n = free_on(f, lease, terms, m, NULL);
+		uint32_t suit = 0, n = free_on(f, lease, terms, m, SL_NONE, NULL);
 		for (uint32_t k = f->machine_first[m]; k < f->machine_first[m + 1]; k++)
 			suit += suits(f, lease, terms, f->machine_devices[k]) != 0;
 		*most_free = n > *most_free ? n : *most_free;

@@ -69,6 +69,8 @@ static void drop_options(struct placement *p)
 
 static void drop_states(struct placement *p)
 {
+	if (!p->n_states) /* then there are no options either; many may be learned between two choices */
+		return;
 	memset(p->slots, 0, p->n_slots * sizeof *p->slots);
 	p->n_states = 0;
 	p->n_pool = 0;
@@ -374,7 +376,7 @@ bool placement_choose(struct placement *p, const struct placement_request *r, co
 	p->round++;
 	for (uint32_t i = 0; i < p->n_machines; i++) {
 		struct machine *m = &p->machines[i];
-		if (barred && barred[i])
+		if ((barred && barred[i]) || !shape_fits(&m->shape, r)) /* most machines of a full pool, at little cost */
 			continue;
 		if (m->state != NO_ID) { /* one of those in the same state is enough, the first */
 			if (p->states[m->state].round == p->round)

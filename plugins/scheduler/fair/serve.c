@@ -148,6 +148,7 @@ static int start(struct fair *f, const sl_view_lease *lease, const sl_view_lease
 		return 0;
 	}
 	width_add(f, lease->queue, borrows, fair_width(lease));
+	pool_take(f, terms, spot->devices, lease->devices);
 	return 1;
 }
 
@@ -183,6 +184,7 @@ static void explain_place(struct fair *f, const sl_view_lease *lease)
 {
 	uint32_t most_free, most, all;
 	const char *kind = lease->kind[0] ? lease->kind : "devices";
+	const sl_view_lease_terms *terms = &f->view->waiting_terms[lease - f->view->waiting];
 	if (lease->number != f->why_number)
 		return;
 	place_count(f, lease, &most_free, &most, &all);
@@ -191,6 +193,9 @@ static void explain_place(struct fair *f, const sl_view_lease *lease)
 	else if (most_free < lease->devices)
 		because(f, lease, "waits for %u more %s on one machine: %u are free, at most %u together", lease->devices - most_free, kind,
 		        all, most_free);
+	else if (terms->cpu_milli || terms->host_memory_bytes)
+		because(f, lease, "waits: machines with enough free %s lack the cpu or memory that it asks for, or are kept for a lease that is before it",
+		        kind);
 	else
 		because(f, lease, "waits: the free %s are kept for a lease that is before it", kind);
 }
