@@ -165,7 +165,8 @@ class Router(Proxy):
             finally:
                 c.close()
             time.sleep(0.2)
-        raise SystemExit(f"{self.name}: no answer within 30 s")
+        self.stop()
+        raise TimeoutError(f"{self.name}: no answer within 30 s, left out")
 
 
 class Sluice(Proxy):
@@ -275,8 +276,12 @@ def main():
         port, unix = free_port(), os.path.join(folder, "engine.sock")
         engines = start_engine(events, gap, port, unix)
         try:
-            for p in proxies:
-                p.start(port, unix, folder)
+            for p in proxies[:]:
+                try:
+                    p.start(port, unix, folder)
+                except TimeoutError as e:
+                    print(e, file=sys.stderr)
+                    proxies.remove(p)
             time.sleep(0.5)
             figures = {p.name: [] for p in proxies}
             for p in proxies:
