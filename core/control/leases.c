@@ -246,6 +246,11 @@ void control_lease_new(struct call *call)
 	struct wish wish = { 0 };
 	sl_error error = { 0 };
 	uint64_t number = 0;
+	if (call->control->callbacks.drained(call->control->arg)) {
+		call_fail(call, 503, "not_ready", NULL, "sluicectl undrain   (for operators), then again",
+		          "sluiced is draining: it takes no new lease until an operator undrains it; what runs or waits goes on");
+		return;
+	}
 	if (!read_wish(call, &wish))
 		return;
 	if (wish.request.uid == UINT32_MAX) {

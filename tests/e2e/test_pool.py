@@ -166,6 +166,22 @@ def test_jobs_outlive_the_agent(pool):
     assert ended["exit_code"] == 4 and "still here" in pool.ctl("logs", lease).stdout
 
 
+def test_drained_takes_no_new_lease(pool):
+    running = pool.ctl("run", "--detach", "-G", "1", "--", "sleep", "100").stdout.strip()
+    wait_for(lambda: pool.admin("GET", f"/v1/gpu/leases/{running}")[1]["state"] == "running", "the job")
+    pool.ctl("drain", "--yes")
+    try:
+        p = pool.ctl("run", "-G", "1", "--", "true", check=False)
+        assert p.returncode == 125 and "draining" in p.stderr and "sluicectl undrain" in p.stderr
+        status, answer = pool.admin("POST", "/v1/gpu/leases", {"argv": ["true"]})
+        assert (status, answer["error"]["code"]) == (503, "not_ready")
+        assert pool.admin("GET", f"/v1/gpu/leases/{running}")[1]["state"] == "running", "what runs goes on"
+        pool.ctl("release", running)
+    finally:
+        pool.ctl("undrain")
+    assert pool.ctl("run", "-G", "1", "--", "true").returncode == 0
+
+
 def test_lists(pool):
     for noun in ("devices", "leases", "models", "replicas", "tenants", "keys", "usage", "status"):
         assert pool.ctl(noun).stdout is not None
@@ -239,6 +255,16 @@ def test_engines_outlive_sluiced(fleet):
     assert chat(fleet).usage.completion_tokens == 8
     assert fleet.admin("GET", "/v1/replicas")[1][0]["lease"] == before, "the same engine goes on"
     assert time.monotonic() - begin < 10
+
+
+def test_replicas_start_while_drained(fleet):
+    wait_for(lambda: fleet.admin("GET", "/v1/replicas")[1] == [], "the idle one to be stopped", 40)
+    fleet.ctl("drain", "--yes")
+    try:
+        fleet.ctl("models", "start", "tiny")
+        wait_for(lambda: [r["state"] for r in fleet.admin("GET", "/v1/replicas")[1]] == ["ready"], "a replica", 30)
+    finally:
+        fleet.ctl("undrain")
 
 
 def test_engine_that_cannot_start():

@@ -248,6 +248,18 @@ static void test_new_lease(void)
 	expect_error("x/y:operator", "POST", "/v1/gpu/leases", "{}", 400, "missing_command");
 }
 
+static void test_drained(void)
+{
+	uint64_t last = fake_pool.last;
+	expect(OPERATOR, "POST", "/v1/drain", "{}", 200, "\"draining\":true");
+	expect_error(DANA, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"]}", 503, "not_ready");
+	expect(OPERATOR, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"]}", 503, "sluicectl undrain");
+	tap_ok(fake_pool.last == last, "the pool was not asked");
+	expect(DANA, "GET", "/v1/gpu/leases/L7", NULL, 200, "\"L7\"");
+	expect(OPERATOR, "POST", "/v1/undrain", "{}", 200, "\"draining\":false");
+	expect(DANA, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"]}", 201, NULL);
+}
+
 static void say_state(void *arg)
 {
 	json_t *lease = json_pack("{s:s, s:s, s:{s:s}}", "state", arg, "reason", "because", "env", "K", "topsecret");
@@ -518,6 +530,7 @@ int main(void)
 	test_lease_lists();
 	test_one_lease();
 	test_new_lease();
+	test_drained();
 	test_stream();
 	test_stream_of_a_client_that_leaves();
 	test_stream_of_a_client_that_does_not_read();
