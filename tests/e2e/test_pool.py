@@ -60,6 +60,11 @@ def test_exit_codes(pool, command, code):
     assert pool.ctl("run", "-G", "1", "--", *command, check=False).returncode == code
 
 
+def test_a_program_that_cannot_be_run_says_why(pool):
+    p = pool.ctl("run", "-G", "1", "--", "/nonexistent", check=False)
+    assert p.returncode == 127 and "exit 127: cannot run /nonexistent: No such file or directory. 1 GPU." in p.stderr
+
+
 def test_input_over_kill_9(pool):
     """What is sent while sluiced is killed again and again arrives once and in order."""
     import hashlib
