@@ -171,6 +171,16 @@ def test_jobs_outlive_the_agent(pool):
     assert ended["exit_code"] == 4 and "still here" in pool.ctl("logs", lease).stdout
 
 
+def test_one_name_of_two_leases(pool):
+    first, second = (pool.ctl("run", "--detach", "-J", "dup", "-G", "1", "--", "sleep", "100").stdout.strip() for _ in range(2))
+    try:
+        for words in (["release"], ["logs"], ["leases", "show"]):
+            p = pool.ctl(*words, "dup", check=False)
+            assert p.returncode == 1 and f"dup is {first} and {second}: name one of them by its number" in p.stderr
+    finally:
+        pool.ctl("release", first, second)
+
+
 def test_drained_takes_no_new_lease(pool):
     running = pool.ctl("run", "--detach", "-G", "1", "--", "sleep", "100").stdout.strip()
     wait_for(lambda: pool.admin("GET", f"/v1/gpu/leases/{running}")[1]["state"] == "running", "the job")
