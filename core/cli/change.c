@@ -249,5 +249,6 @@ int drain_run(struct cli *cli)
 
 int undrain_run(struct cli *cli)
 {
-	return change(cli, "POST", path_of("/v1/undrain", "", ""), json_object(), "sluiced", "takes requests again");
+	return change(cli, "POST", path_of("/v1/undrain", "", ""), json_object(), "sluiced",
+	              "takes requests and leases again");
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/base/json.h"
+#include "core/base/str.h"
 #include "core/cli/format.h"
 
 static bool has_begun(const json_t *lease)
@@ -78,6 +79,14 @@ static void put_what(struct buf *out, const json_t *lease, const char *currency)
 	buf_puts(out, ".");
 }
 
+/* Did the program fail to start, and does the reason say why? "exit code 127" is the program's own word. */
+static bool could_not_start(const json_t *lease)
+{
+	int64_t code = json_get_int(lease, "exit_code", -1);
+	return (code == CLI_NOT_EXECUTABLE || code == CLI_NOT_FOUND) &&
+	       !str_starts(str_of(json_get_str(lease, "reason", "")), STR("exit code "));
+}
+
 void ending_line(struct buf *out, const json_t *lease, const char *currency)
 {
 	const char *state = json_get_str(lease, "state", "ended");
@@ -95,7 +104,7 @@ void ending_line(struct buf *out, const json_t *lease, const char *currency)
 	buf_puts(out, plain ? " in " : " after ");
 	format_seconds(out, json_number_value(json_object_get(lease, "run_s")));
 	put_how(out, lease);
-	if (!plain)
+	if (!plain || could_not_start(lease))
 		put_reason(out, lease, ": ");
 	buf_puts(out, ".");
 	put_what(out, lease, currency);

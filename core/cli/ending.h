@@ -8,7 +8,7 @@
 /* Exit code of run and attach: the program's own, 128 + signal, 124 time limit, 125 it never began. */
 int ending_exit(const json_t *lease);
 /* Appends "L1042 done in 1h 12m, exit 0. 2 x h100-80g, 6.00 EUR."; the money is left out when there is none or
- * the currency ("EUR") is NULL. */
+ * the currency ("EUR") is NULL. Why it did not end well, or why the program could not be started, follows the exit. */
 void ending_line(struct buf *out, const json_t *lease, const char *currency);
 /* Does the record say that it cost something? */
 bool ending_costs(const json_t *lease);

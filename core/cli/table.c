@@ -256,9 +256,11 @@ const struct cli_command cli_commands[] = {
 	{ .noun = "reload", .role = "operator", .summary = "read the configuration again",
 	  .text = "When something is wrong with it, all findings are printed and the running one stays.",
 	  .examples = "reload", .run = reload_run },
-	{ .noun = "drain", .role = "operator", .options = yes_options, .summary = "take nothing new, finish what runs",
+	{ .noun = "drain", .role = "operator", .options = yes_options, .summary = "take no new request or lease; what runs goes on",
+	  .text = "Requests and sluicectl run are refused until sluicectl undrain, or until sluiced starts again. Leases that run "
+	          "or wait go on, and so do those of models' replicas.",
 	  .examples = "drain --yes", .run = drain_run },
-	{ .noun = "undrain", .role = "operator", .summary = "take requests again", .examples = "undrain",
+	{ .noun = "undrain", .role = "operator", .summary = "take requests and leases again", .examples = "undrain",
 	  .run = undrain_run },
 	{ .noun = "config", .verb = "init", .summary = "a commented sluice.lua that says what runs without one",
 	  .examples = "config init > /etc/sluice/sluice.lua", .run = config_init_run },

@@ -27,6 +27,8 @@ struct control_callbacks {
 	int (*reload)(void *arg, struct buf *report, char config_id[16]);
 	/* Not ready any more, or ready again. */
 	void (*drain)(void *arg, bool on);
+	/* Does an operator's wish to drain hold? New leases are then refused; what runs or waits goes on. */
+	bool (*drained)(void *arg);
 	/* Are new requests taken? When not, `why` says in words why not. */
 	bool (*ready)(void *arg, char *why, size_t room);
 	/* Members for GET /v1/status that the gateway knows: "requests" {total, errors, active}, "door", "workers". The

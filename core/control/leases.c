@@ -27,9 +27,8 @@ bool control_lease_over(const json_t *lease)
 	return json_is_string(json_object_get(lease, "ended_at"));
 }
 
-bool call_owns_lease(const struct call *call, const json_t *lease)
+static bool owns(const struct call *call, const char *tenant, const char *user)
 {
-	const char *tenant = json_get_str(lease, "tenant", ""), *user = json_get_str(lease, "user", "");
 	if (strcmp(tenant, call->who.tenant) != 0)
 		return false;
 	if (!call->who.tenant[0] && !call->who.user[0])
@@ -37,24 +36,47 @@ bool call_owns_lease(const struct call *call, const json_t *lease)
 	return !call->who.user[0] || strcmp(user, call->who.user) == 0;
 }
 
+bool call_owns_lease(const struct call *call, const json_t *lease)
+{
+	return owns(call, json_get_str(lease, "tenant", ""), json_get_str(lease, "user", ""));
+}
+
+/* A name means a lease that the caller may see: others' neither stand in its way nor are told. */
+static bool sees(void *arg, const char *tenant, const char *user)
+{
+	const struct call *call = arg;
+	return call_is_operator(call) || owns(call, tenant, user);
+}
+
 static void unknown_lease(struct call *call)
 {
 	call_fail(call, 404, "unknown_lease", NULL, "sluicectl leases", "there is no lease '%.*s'", STR_ARG(call->params[0]));
 }
 
-/* "L1042", "1042" or a unique name; 0: none. An ended lease is known by its number alone. */
-static uint64_t find_lease(struct call *call, sl_str id)
+/* "L1042", "1042" or a unique name; 0: none. An ended lease is known by its number alone. False: answered, since the
+ * name is that of several. */
+static bool find_lease(struct call *call, uint64_t *number)
 {
-	uint64_t number = pool_find(call->control->pool, id);
+	const sl_str id = call->params[0];
+	const struct pool_search search = { .id = id, .sees = sees, .arg = call };
+	struct pool_names several;
 	sl_str digits = id.len && (id.ptr[0] == 'L' || id.ptr[0] == 'l') ? (sl_str){ id.ptr + 1, id.len - 1 } : id;
-	if (!number && !str_to_u64(digits, UINT64_MAX, &number))
-		number = 0;
-	return number;
+	*number = pool_find(call->control->pool, &search, &several);
+	if (several.n > 1) {
+		call_fail(call, 409, "ambiguous_name", NULL, "sluicectl leases", "%.*s is L%llu and L%llu%s: name one of them by its number",
+		          STR_ARG(id), (unsigned long long) several.at[0], (unsigned long long) several.at[1],
+		          several.n > 2 ? " and more" : "");
+		return false;
+	}
+	if (!*number && !str_to_u64(digits, UINT64_MAX, number))
+		*number = 0;
+	return true;
 }
 
 json_t *call_own_lease(struct call *call, uint64_t *number)
 {
-	*number = find_lease(call, call->params[0]);
+	if (!find_lease(call, number))
+		return NULL;
 	json_t *lease = *number ? pool_lease(call->control->pool, *number) : NULL;
 	if (lease && (call_owns_lease(call, lease) || call_is_operator(call)))
 		return control_lease_public(lease);
@@ -246,6 +268,11 @@ void control_lease_new(struct call *call)
 	struct wish wish = { 0 };
 	sl_error error = { 0 };
 	uint64_t number = 0;
+	if (call->control->callbacks.drained(call->control->arg)) {
+		call_fail(call, 503, "not_ready", NULL, "sluicectl undrain   (for operators), then again",
+		          "sluiced is draining: it takes no new lease until an operator undrains it; what runs or waits goes on");
+		return;
+	}
 	if (!read_wish(call, &wish))
 		return;
 	if (wish.request.uid == UINT32_MAX) {
@@ -336,7 +363,9 @@ static void answer_history(struct call *call, int code, const sl_error *error)
 
 void control_lease_show(struct call *call)
 {
-	uint64_t number = find_lease(call, call->params[0]);
+	uint64_t number;
+	if (!find_lease(call, &number))
+		return;
 	json_t *lease = number ? pool_lease(call->control->pool, number) : NULL;
 	struct history *h = number && number < INT64_MAX ? calloc(1, sizeof *h) : NULL;
 	if (!h) {

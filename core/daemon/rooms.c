@@ -165,7 +165,13 @@ static void on_drain(void *arg, bool on)
 		return;
 	d->drained = on;
 	gateway_ready(d->gateway, !on);
-	log_info(on ? "drained: no new requests are taken" : "taking requests again");
+	log_info(on ? "drained: no new requests or leases are taken" : "taking requests and leases again");
+}
+
+static bool is_drained(void *arg)
+{
+	const struct daemon *d = arg;
+	return d->drained;
 }
 
 static bool is_ready(void *arg, char *why, size_t room)
@@ -209,8 +215,8 @@ static int open_control(struct daemon *d, sl_error *error)
 {
 	struct control_options options = { .loop = &d->loop, .conf = d->conf, .pool = d->pool, .fleet = d->fleet, .route = d->route,
 		.identity = d->identity, .ledger = d->ledger, .quota = d->quota, .policy = d->policy, .auth = d->auth, .n_auth = d->n_auth, .arg = d,
-		.callbacks = { .reload = on_reload, .drain = on_drain, .ready = is_ready, .gateway_status = gateway_json,
-			.plugins = list_plugins } };
+		.callbacks = { .reload = on_reload, .drain = on_drain, .drained = is_drained, .ready = is_ready,
+			.gateway_status = gateway_json, .plugins = list_plugins } };
 	d->control = control_open(&options, error);
 	return d->control ? SL_OK : error->code;
 }

@@ -111,9 +111,21 @@ json_t *pool_leases(struct pool *pool);
 json_t *pool_lease_of(const json_t *record);
 json_t *pool_devices(struct pool *pool);
 json_t *pool_agents(struct pool *pool);
-/* "L1042" or "1042" of one that pool_lease knows; or the open lease of that name, else of that prefix of a name, when
- * there is exactly one; or, when none is open, the latest of that name that ended lately. 0: none. */
-uint64_t pool_find(struct pool *pool, sl_str id);
+
+struct pool_search {
+	sl_str id;
+	/* Is a name looked for among this owner's leases? NULL: among everybody's. */
+	bool (*sees)(void *arg, const char *tenant, const char *user);
+	void *arg;
+};
+struct pool_names {
+	uint64_t at[2]; /* the first two */
+	unsigned n;
+};
+/* "L1042" or "1042" of one that pool_lease knows, whoever has it; or the open lease of that name, else of that prefix of
+ * a name, when there is exactly one; or, when none is open, the latest of that name that ended lately. 0: none, or
+ * several open ones, which are told then (else n is 0). */
+uint64_t pool_find(struct pool *pool, const struct pool_search *search, struct pool_names *several);
 
 struct pool_totals {
 	unsigned devices, leased, free, faulty, draining;

@@ -343,29 +343,33 @@ int pool_drain_device(struct pool *pool, const char *device, bool drain, const c
 	                  (uint64_t) (d - pool->devices.at), error);
 }
 
-uint64_t pool_find(struct pool *pool, sl_str id)
+static void add_name(struct pool_names *names, uint64_t number)
 {
-	uint64_t number = lease_number(id), by_prefix = 0, ended = 0;
-	unsigned names = 0, prefixes = 0;
+	if (names->n < 2)
+		names->at[names->n] = number;
+	names->n++;
+}
+
+uint64_t pool_find(struct pool *pool, const struct pool_search *search, struct pool_names *several)
+{
+	const sl_str id = search->id;
+	uint64_t number = lease_number(id), ended = 0;
+	struct pool_names whole = { 0 }, prefixes = { 0 };
+	*several = (struct pool_names){ 0 };
 	if (number)
 		return pool_job(pool, number) ? number : 0;
 	for (size_t i = 0; id.len && i < pool->n_leases; i++) {
 		const struct lease *lease = pool->leases[i];
 		sl_str name = str_of(lease->name);
-		if (!str_starts(name, id))
+		if (!str_starts(name, id) || (search->sees && !search->sees(search->arg, lease->tenant, lease->user)))
 			continue;
-		if (lease_state_over(lease->state)) {
+		if (lease_state_over(lease->state))
 			ended = name.len == id.len ? lease->number : ended;
-			continue;
-		}
-		if (name.len == id.len) {
-			number = lease->number;
-			names++;
-		}
-		by_prefix = lease->number;
-		prefixes++;
+		else
+			add_name(name.len == id.len ? &whole : &prefixes, lease->number);
 	}
-	if (names || prefixes)
-		return names == 1 ? number : names == 0 && prefixes == 1 ? by_prefix : 0;
-	return ended;
+	const struct pool_names *found = whole.n ? &whole : &prefixes;
+	if (found->n > 1)
+		*several = *found;
+	return found->n == 0 ? ended : found->n == 1 ? found->at[0] : 0;
 }

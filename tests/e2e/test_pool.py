@@ -60,6 +60,11 @@ def test_exit_codes(pool, command, code):
     assert pool.ctl("run", "-G", "1", "--", *command, check=False).returncode == code
 
 
+def test_a_program_that_cannot_be_run_says_why(pool):
+    p = pool.ctl("run", "-G", "1", "--", "/nonexistent", check=False)
+    assert p.returncode == 127 and "exit 127: cannot run /nonexistent: No such file or directory. 1 GPU." in p.stderr
+
+
 def test_input_over_kill_9(pool):
     """What is sent while sluiced is killed again and again arrives once and in order."""
     import hashlib
@@ -166,6 +171,32 @@ def test_jobs_outlive_the_agent(pool):
     assert ended["exit_code"] == 4 and "still here" in pool.ctl("logs", lease).stdout
 
 
+def test_one_name_of_two_leases(pool):
+    first, second = (pool.ctl("run", "--detach", "-J", "dup", "-G", "1", "--", "sleep", "100").stdout.strip() for _ in range(2))
+    try:
+        for words in (["release"], ["logs"], ["leases", "show"]):
+            p = pool.ctl(*words, "dup", check=False)
+            assert p.returncode == 1 and f"dup is {first} and {second}: name one of them by its number" in p.stderr
+    finally:
+        pool.ctl("release", first, second)
+
+
+def test_drained_takes_no_new_lease(pool):
+    running = pool.ctl("run", "--detach", "-G", "1", "--", "sleep", "100").stdout.strip()
+    wait_for(lambda: pool.admin("GET", f"/v1/gpu/leases/{running}")[1]["state"] == "running", "the job")
+    pool.ctl("drain", "--yes")
+    try:
+        p = pool.ctl("run", "-G", "1", "--", "true", check=False)
+        assert p.returncode == 125 and "draining" in p.stderr and "sluicectl undrain" in p.stderr
+        status, answer = pool.admin("POST", "/v1/gpu/leases", {"argv": ["true"]})
+        assert (status, answer["error"]["code"]) == (503, "not_ready")
+        assert pool.admin("GET", f"/v1/gpu/leases/{running}")[1]["state"] == "running", "what runs goes on"
+        pool.ctl("release", running)
+    finally:
+        pool.ctl("undrain")
+    assert pool.ctl("run", "-G", "1", "--", "true").returncode == 0
+
+
 def test_lists(pool):
     for noun in ("devices", "leases", "models", "replicas", "tenants", "keys", "usage", "status"):
         assert pool.ctl(noun).stdout is not None
@@ -239,6 +270,16 @@ def test_engines_outlive_sluiced(fleet):
     assert chat(fleet).usage.completion_tokens == 8
     assert fleet.admin("GET", "/v1/replicas")[1][0]["lease"] == before, "the same engine goes on"
     assert time.monotonic() - begin < 10
+
+
+def test_replicas_start_while_drained(fleet):
+    wait_for(lambda: fleet.admin("GET", "/v1/replicas")[1] == [], "the idle one to be stopped", 40)
+    fleet.ctl("drain", "--yes")
+    try:
+        fleet.ctl("models", "start", "tiny")
+        wait_for(lambda: [r["state"] for r in fleet.admin("GET", "/v1/replicas")[1]] == ["ready"], "a replica", 30)
+    finally:
+        fleet.ctl("undrain")
 
 
 def test_engine_that_cannot_start():

@@ -19,6 +19,7 @@
 #include "core/loop/mailbox.h"
 
 atomic_bool door_ready = true;
+static atomic_bool door_drained;
 atomic_int door_reload_code;
 
 static struct {
@@ -66,6 +67,13 @@ static void on_drain(void *arg, bool on)
 {
 	(void) arg;
 	atomic_store(&door_ready, !on);
+	atomic_store(&door_drained, on);
+}
+
+static bool is_drained(void *arg)
+{
+	(void) arg;
+	return atomic_load(&door_drained);
 }
 
 static bool is_ready(void *arg, char *why, size_t room)
@@ -177,7 +185,7 @@ static bool open_control(sl_error *error)
 		return false;
 	struct control_options options = { .policy = door.policy,
 		.loop = &door.loop, .conf = door.conf, .identity = door.identity, .ledger = door.ledger, .quota = door.quota, .auth = auth,
-		.n_auth = 2, .callbacks = { on_reload, on_drain, is_ready, gateway_status, plugins },
+		.n_auth = 2, .callbacks = { on_reload, on_drain, is_drained, is_ready, gateway_status, plugins },
 	};
 	door.control = control_open(&options, error);
 	return door.control != NULL;

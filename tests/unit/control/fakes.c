@@ -176,15 +176,23 @@ json_t *pool_agents(struct pool *pool)
 	return json_pack("[{s:s, s:s, s:s}]", "machine", "node1", "state", "ready", "containment", "cgroup2");
 }
 
-uint64_t pool_find(struct pool *pool, sl_str id)
+uint64_t pool_find(struct pool *pool, const struct pool_search *search, struct pool_names *several)
 {
 	const char *key;
 	json_t *lease;
 	(void) pool;
-	json_object_foreach(fake_pool.leases, key, lease)
-		if (str_eq(str_of(json_get_str(lease, "name", "")), id))
-			return strtoull(key, NULL, 10);
-	return 0;
+	*several = (struct pool_names){ 0 };
+	json_object_foreach(fake_pool.leases, key, lease) {
+		if (!str_eq(str_of(json_get_str(lease, "name", "")), search->id) ||
+		    !search->sees(search->arg, json_get_str(lease, "tenant", ""), json_get_str(lease, "user", "")))
+			continue;
+		if (several->n < 2)
+			several->at[several->n] = strtoull(key, NULL, 10);
+		several->n++;
+	}
+	uint64_t number = several->n == 1 ? several->at[0] : 0;
+	several->n = several->n > 1 ? several->n : 0;
+	return number;
 }
 
 void pool_totals(struct pool *pool, struct pool_totals *out)

@@ -248,6 +248,41 @@ static void test_new_lease(void)
 	expect_error("x/y:operator", "POST", "/v1/gpu/leases", "{}", 400, "missing_command");
 }
 
+static void test_one_name_of_two_leases(void)
+{
+	static const struct {
+		const char *method, *path;
+	} calls[] = { { "GET", "/v1/gpu/leases/dup" }, { "DELETE", "/v1/gpu/leases/dup" }, { "GET", "/v1/gpu/leases/dup/logs" } };
+	fake_lease(901, "dup", "physics", "dana", "running");
+	fake_lease(902, "dup", "physics", "dana", "running");
+	fake_lease(903, "mine", "physics", "dana", "running");
+	fake_lease(904, "mine", "chem", "carl", "running");
+	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+		expect_error(DANA, calls[i].method, calls[i].path, NULL, 409, "ambiguous_name");
+		expect(DANA, calls[i].method, calls[i].path, NULL, 409, "dup is L901 and L902: name one of them by its number");
+		expect_error(EVE, calls[i].method, calls[i].path, NULL, 404, "unknown_lease");
+	}
+	expect(DANA, "GET", "/v1/gpu/leases/mine", NULL, 200, "\"L903\"");
+	expect_error(OPERATOR, "GET", "/v1/gpu/leases/mine", NULL, 409, "ambiguous_name");
+	for (int i = 901; i <= 904; i++) {
+		char key[8];
+		snprintf(key, sizeof key, "%d", i);
+		json_object_del(fake_pool.leases, key);
+	}
+}
+
+static void test_drained(void)
+{
+	uint64_t last = fake_pool.last;
+	expect(OPERATOR, "POST", "/v1/drain", "{}", 200, "\"draining\":true");
+	expect_error(DANA, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"]}", 503, "not_ready");
+	expect(OPERATOR, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"]}", 503, "sluicectl undrain");
+	tap_ok(fake_pool.last == last, "the pool was not asked");
+	expect(DANA, "GET", "/v1/gpu/leases/L7", NULL, 200, "\"L7\"");
+	expect(OPERATOR, "POST", "/v1/undrain", "{}", 200, "\"draining\":false");
+	expect(DANA, "POST", "/v1/gpu/leases", "{\"argv\":[\"x\"]}", 201, NULL);
+}
+
 static void say_state(void *arg)
 {
 	json_t *lease = json_pack("{s:s, s:s, s:{s:s}}", "state", arg, "reason", "because", "env", "K", "topsecret");
@@ -518,6 +553,8 @@ int main(void)
 	test_lease_lists();
 	test_one_lease();
 	test_new_lease();
+	test_one_name_of_two_leases();
+	test_drained();
 	test_stream();
 	test_stream_of_a_client_that_leaves();
 	test_stream_of_a_client_that_does_not_read();

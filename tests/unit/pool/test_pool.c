@@ -634,31 +634,51 @@ Test(pool, a_device_that_is_lost_and_found)
 	world_free(w);
 }
 
+static struct pool_names several;
+
+static uint64_t find(struct world *w, sl_str id)
+{
+	return pool_find(w->pool, &(struct pool_search){ .id = id }, &several);
+}
+
+static bool sees_nobody(void *arg, const char *tenant, const char *user)
+{
+	(void) arg;
+	return tenant[0] == '?' && user[0] == '?';
+}
+
 Test(pool, names)
 {
 	struct world *w = world_new(2);
 	uint64_t a = submit(w, "train", 1), b = submit(w, "trial", 0), c = submit(w, "train-2", 1);
-	cr_expect_eq(pool_find(w->pool, STR("L1")), a);
-	cr_expect_eq(pool_find(w->pool, STR("2")), b);
-	cr_expect_eq(pool_find(w->pool, STR("train")), a, "a whole name wins over a prefix");
-	cr_expect_eq(pool_find(w->pool, STR("tria")), b);
-	cr_expect_eq(pool_find(w->pool, STR("train-")), c);
-	cr_expect_eq(pool_find(w->pool, STR("tr")), 0, "several");
-	cr_expect_eq(pool_find(w->pool, STR("x")), 0);
-	cr_expect_eq(pool_find(w->pool, STR("")), 0);
-	cr_expect_eq(pool_find(w->pool, STR("L99")), 0);
+	cr_expect_eq(find(w, STR("L1")), a);
+	cr_expect_eq(find(w, STR("2")), b);
+	cr_expect_eq(find(w, STR("train")), a, "a whole name wins over a prefix");
+	cr_expect_eq(find(w, STR("tria")), b);
+	cr_expect_eq(find(w, STR("train-")), c);
+	cr_expect_eq(find(w, STR("tr")), 0, "several");
+	cr_expect_eq(find(w, STR("x")), 0);
+	cr_expect_eq(find(w, STR("")), 0);
+	cr_expect_eq(find(w, STR("L99")), 0);
 	submit(w, "trial", 0);
-	cr_expect_eq(pool_find(w->pool, STR("trial")), 0, "twice");
+	cr_expect_eq(find(w, STR("trial")), 0, "twice");
+	cr_expect(several.n == 2 && several.at[0] == b && several.at[1] > c, "both are told");
+	cr_expect_eq(find(w, STR("tr")), 0);
+	cr_expect(several.n == 4 && several.at[0] == a && several.at[1] == b, "the first two of a prefix");
+	cr_expect_eq(pool_find(w->pool, &(struct pool_search){ .id = STR("trial"), .sees = sees_nobody }, &several), 0);
+	cr_expect_eq(several.n, 0, "what is not seen is not told");
+	cr_expect_eq(find(w, STR("train")), a);
+	cr_expect_eq(several.n, 0);
 	cr_assert(world_state(w, a, "running"));
 	agent_end(w, a, 0, 0);
 	cr_assert(world_state(w, a, "ended"));
-	cr_expect_eq(pool_find(w->pool, STR("train")), c, "an open one's prefix goes before one that is over");
+	cr_expect_eq(find(w, STR("train")), c, "an open one's prefix goes before one that is over");
 	cr_assert_eq(pool_release(w->pool, c, 0, "", NULL), SL_OK);
 	cr_assert(world_until(w, asked_stop, c));
 	agent_end(w, c, 0, 15);
 	cr_assert(world_state(w, c, "ended"));
-	cr_expect_eq(pool_find(w->pool, STR("train")), a, "none is open: the latest of that very name");
-	cr_expect_eq(pool_find(w->pool, STR("trai")), 0);
+	cr_expect_eq(find(w, STR("train")), a, "none is open: the latest of that very name");
+	cr_expect_eq(find(w, STR("trai")), 0);
 	world_free(w);
 }
 
