@@ -88,7 +88,8 @@ static void send_answer(struct client *c, struct request *r, int status, const c
 	if (!c->keep_alive || c->socket.worker->draining)
 		buf_puts(&out, "connection: close\r\n");
 	buf_printf(&out, "content-length: %zu\r\n\r\n", body.len);
-	buf_put(&out, body.ptr, body.len);
+	if (!c->only_head)
+		buf_put(&out, body.ptr, body.len);
 	char *copy = out.failed ? NULL : worker_alloc(c->socket.worker, out.len);
 	if (copy) {
 		memcpy(copy, out.data, out.len);

@@ -229,6 +229,8 @@ void request_authenticated(struct request *r, int code, const sl_error *error)
 static const struct path *find_path(sl_str path, sl_str method, bool *path_known)
 {
 	*path_known = false;
+	if (str_eq(method, STR("HEAD")))
+		method = STR("GET"); /* answered alike, without the body */
 	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
 		if (!str_eq(path, paths[i].path))
 			continue;
@@ -242,9 +244,9 @@ static const struct path *find_path(sl_str path, sl_str method, bool *path_known
 static const char *allowed_method(sl_str path)
 {
 	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
-		if (str_eq(path, paths[i].path))
+		if (str_eq(path, paths[i].path) && paths[i].door)
 			return paths[i].method.ptr;
-	return "GET"; /* one model */
+	return "GET, HEAD";
 }
 
 static bool known_method(sl_str method)
@@ -358,7 +360,7 @@ bool request_begin(struct client *c, const struct http_head *head)
 	if (!p && !known && str_starts(head->path, STR(models_prefix)) && head->path.len > sizeof models_prefix - 1) {
 		known = true;
 		model = (sl_str){ head->path.ptr + sizeof models_prefix - 1, head->path.len - (sizeof models_prefix - 1) };
-		if (str_eq(head->method, STR("GET")))
+		if (str_eq(head->method, STR("GET")) || str_eq(head->method, STR("HEAD")))
 			p = &paths[3];
 	}
 	if (!known && !known_method(head->method))

@@ -162,6 +162,7 @@ struct client {
 	struct gateway_socket socket; /* first: the socket is the client */
 	enum client_state state;
 	bool keep_alive, read_shut, continue_sent, http10;
+	bool only_head; /* what is answered has no body: the method is HEAD */
 	bool processing, again;      /* see process() */
 	bool head_begun;             /* a part of a head has come */
 	struct client *next, **link;
