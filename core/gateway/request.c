@@ -28,7 +28,7 @@ static const struct path paths[] = {
 };
 
 /* "req_" and 26 characters of base32: 48 bits of milliseconds, so that ids sort by time, and 82 of chance. */
-static void make_id(struct worker *w, uint64_t wall_ms, char out[SL_REQUEST_ID_MAX])
+void request_make_id(struct worker *w, uint64_t wall_ms, char out[SL_REQUEST_ID_MAX])
 {
 	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 	uint64_t low = (w->id_counter += 0x9e3779b97f4a7c15ull);
@@ -67,7 +67,7 @@ static struct request *request_new(struct client *c)
 	r->generation = generation_ref(w->generation);
 	r->started_ns = uv_hrtime();
 	r->started_ms = clock_wall_ms();
-	make_id(w, r->started_ms, r->id);
+	request_make_id(w, r->started_ms, r->id);
 	r->usage = (struct body_usage){ -1, -1, -1 };
 	r->next = w->requests;
 	if (r->next)

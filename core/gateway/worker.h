@@ -264,6 +264,8 @@ struct request {
 	struct body body;
 };
 
+/* A new id for a request, or for one that is refused before it is one. */
+void request_make_id(struct worker *w, uint64_t wall_ms, char out[SL_REQUEST_ID_MAX]);
 /* A head was read: begins a request or answers at once. False: the connection ends. */
 bool request_begin(struct client *c, const struct http_head *head);
 /* The body is complete. */

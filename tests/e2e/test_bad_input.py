@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a hostile or broken client sends, and the answer it gets. Never: a crash, a hang, bytes of it at the engine."""
+import http.client
 import json
 import re
 import socket
@@ -224,6 +225,29 @@ def test_14_head_that_is_refused_gets_no_body(site, data, status):
     got = head(site, data)
     assert got.startswith(b"HTTP/1.1 %d " % status) and got.endswith(b"\r\n\r\n") and b"{" not in got, got
     assert b"content-length: 0" not in got.lower()
+
+
+KEY = b"authorization: Bearer %s\r\ncontent-type: application/json\r\n"
+REFUSED = [
+    (b"GET /v1/models\r\n\r\n", 400),
+    (b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n", 401),
+    (b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+    (b"PUT /v1/models HTTP/1.1\r\nhost: x\r\n\r\n", 405),
+    (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n" + KEY + b"content-length: 3000000\r\n\r\n", 413),
+    (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n" + KEY + CH + b"\r\n200001\r\n" + b" " * 0x200001, 413),
+    (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n" + KEY.replace(b"/json", b"/xml") + b"content-length: 0\r\n\r\n", 415),
+    (b"BREW /v1/pots HTTP/1.1\r\nhost: x\r\n\r\n", 501)]
+
+
+@pytest.mark.parametrize("data,status", REFUSED, ids=range(len(REFUSED)))
+def test_each_refusal_has_an_id(site, data, status):
+    with socket.create_connection(("127.0.0.1", site.port), timeout=5) as s:
+        s.sendall(data.replace(b"%s", site.secret.encode()))
+        answer = http.client.HTTPResponse(s)
+        answer.begin()
+        found = json.loads(answer.read())["error"]["request_id"]
+    assert answer.status == status
+    assert answer.headers.get_all("x-request-id") == [found] and re.fullmatch("req_[0-9A-Z]{26}", found)
 
 
 def test_16_expect_continue(site):
