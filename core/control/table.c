@@ -94,6 +94,14 @@ static bool decode_params(const sl_str raw[CALL_PARAMS_MAX], char store[CALL_PAT
 	return true;
 }
 
+/* Probes may ask for the head alone: the server leaves the body out. */
+static bool takes(const struct control_route *route, sl_str method)
+{
+	if (route->role == ROLE_OPEN && str_eq(method, STR("HEAD")))
+		method = STR("GET");
+	return str_eq(method, str_of(route->method));
+}
+
 const struct control_route *control_route_find(sl_str method, sl_str path, char store[CALL_PATH_MAX],
                                                sl_str params[CALL_PARAMS_MAX], int *status)
 {
@@ -103,7 +111,7 @@ const struct control_route *control_route_find(sl_str method, sl_str path, char 
 		if (!matches(routes[i].pattern, path, raw))
 			continue;
 		*status = 405;
-		if (!str_eq(method, str_of(routes[i].method)))
+		if (!takes(&routes[i], method))
 			continue;
 		if (decode_params(raw, store, params))
 			return &routes[i];

@@ -43,6 +43,7 @@ int fleet_stop(struct fleet *fleet, const char *model, sl_error *error);
 json_t *fleet_models(struct fleet *fleet);
 json_t *fleet_replicas(struct fleet *fleet);
 /* Why a request for the model cannot be served now, and when to try again; for 503s. Any thread.
+ * The text is fit for any caller: nothing of what an engine or a lease said of itself; fleet_models has that.
  * False: nothing is wrong, wait. */
 bool fleet_trouble(struct fleet *fleet, sl_str model, char *text, size_t room, uint64_t *retry_ms);
 

@@ -64,7 +64,7 @@ struct endpoint {
 	char name[SL_NAME_MAX];
 };
 
-/* The last failure, for people and for 503s. */
+/* The last failure, for operators. */
 struct failure {
 	char replica[SL_NAME_MAX];
 	uint64_t lease;
@@ -92,9 +92,10 @@ struct fleet_model {
 	size_t n_endpoints;
 	char endpoints_text[FLEET_DEFINITION_LENGTH + 1];
 	struct failure failure;           /* under fleet->lock */
-	/* Under fleet->lock: what fleet_trouble says from other threads. */
+	/* Under fleet->lock, for other threads. */
 	bool in_trouble;
-	char trouble[FLEET_WHY_MAX];
+	char trouble[FLEET_WHY_MAX];      /* for operators, with the reason in full */
+	char trouble_told[128];           /* for callers: what fleet_trouble says */
 	uint64_t retry_ms;
 };
 

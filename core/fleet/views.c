@@ -25,23 +25,31 @@ static const struct replica *coming(const struct fleet_model *model)
 	return best;
 }
 
-static void write_trouble(struct fleet_model *model, bool failing, uint64_t left_ms, char *out, size_t room)
+/* Once for operators, once for callers: a reason may hold an engine's last lines, so paths and other callers' words. */
+static void write_trouble(struct fleet_model *model, bool failing, uint64_t left_ms)
 {
 	char left[32];
 	const struct replica *next = coming(model);
+	char *full = model->trouble, *told = model->trouble_told;
+	size_t room = sizeof model->trouble, told_room = sizeof model->trouble_told;
 	if (model->mind.stopped) {
-		snprintf(out, room, "was stopped by an operator. Start it again: sluicectl models start %s", model->name);
+		snprintf(full, room, "was stopped by an operator. Start it again: sluicectl models start %s", model->name);
+		snprintf(told, told_room, "was stopped by an operator");
 	} else if (failing) {
 		clock_duration(left_ms, left, sizeof left);
-		snprintf(out, room, "has failed: %.380s. Next try in %s", model->failure.why, left);
+		snprintf(full, room, "has failed: %.380s. Next try in %s", model->failure.why, left);
+		snprintf(told, told_room, "has failed: its replica does not run. Next try in %s", left);
 	} else if (next && next->state == FLEET_LEASING) {
-		snprintf(out, room, "waits for devices (L%llu)%s%.300s", (unsigned long long) next->lease, next->why[0] ? ": " : "", next->why);
+		snprintf(full, room, "waits for devices (L%llu)%s%.300s", (unsigned long long) next->lease, next->why[0] ? ": " : "", next->why);
+		snprintf(told, told_room, "waits for devices");
 	} else if (next) {
-		snprintf(out, room, "is starting (%s)", next->name);
+		snprintf(full, room, "is starting (%s)", next->name);
+		snprintf(told, told_room, "is starting");
 	} else if (count_in(model, FLEET_READY, FLEET_READY) == 0 && !model->n_endpoints) {
-		snprintf(out, room, "has no replica, and the policy wants none now");
+		snprintf(full, room, "has no replica, and the policy wants none now");
+		snprintf(told, told_room, "has no replica now");
 	} else {
-		out[0] = '\0';
+		full[0] = told[0] = '\0';
 	}
 }
 
@@ -58,7 +66,7 @@ void fleet_trouble_update(struct fleet *fleet, struct fleet_model *model, const 
 	bool failing = waits && model->failure.why[0] && !comes;
 	model->in_trouble = !serves && !comes && (model->mind.stopped || failing || (model->can_start && model->target == 0 && world->waiting > 0));
 	model->retry_ms = world->now_ms + (failing ? left : FLEET_TICK_MS * 30);
-	write_trouble(model, failing, left, model->trouble, sizeof model->trouble);
+	write_trouble(model, failing, left);
 	pthread_mutex_unlock(&fleet->lock);
 }
 
@@ -73,8 +81,8 @@ bool fleet_trouble(struct fleet *fleet, sl_str name, char *text, size_t room, ui
 	struct fleet_model *model = fleet_model_find(fleet, name);
 	if (model) {
 		trouble = model->in_trouble;
-		if (model->trouble[0])
-			snprintf(text, room, "model '%s' %s", model->name, model->trouble);
+		if (model->trouble_told[0])
+			snprintf(text, room, "model '%s' %s", model->name, model->trouble_told);
 		if (trouble && model->retry_ms > now)
 			*retry_ms = model->retry_ms - now;
 	}

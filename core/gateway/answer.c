@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/clock.h"
 #include "core/base/str.h"
 #include "core/base/text.h"
 #include "core/gateway/worker.h"
@@ -88,7 +89,8 @@ static void send_answer(struct client *c, struct request *r, int status, const c
 	if (!c->keep_alive || c->socket.worker->draining)
 		buf_puts(&out, "connection: close\r\n");
 	buf_printf(&out, "content-length: %zu\r\n\r\n", body.len);
-	buf_put(&out, body.ptr, body.len);
+	if (!c->only_head)
+		buf_put(&out, body.ptr, body.len);
 	char *copy = out.failed ? NULL : worker_alloc(c->socket.worker, out.len);
 	if (copy) {
 		memcpy(copy, out.data, out.len);
@@ -150,13 +152,18 @@ void answer_error(struct client *c, struct request *r, const struct answer_error
 	if (e->allow)
 		n += snprintf(headers + n, sizeof headers - (size_t) n, "allow: %s\r\n", e->allow);
 	if (e->challenge)
-		snprintf(headers + n, sizeof headers - (size_t) n, "www-authenticate: %s\r\n", e->challenge);
+		n += snprintf(headers + n, sizeof headers - (size_t) n, "www-authenticate: %s\r\n", e->challenge);
 	if (r) {
 		/* Logged and counted as it is answered; the use that there was stands. */
 		r->status = (uint16_t) e->status;
 	}
+	char id[SL_REQUEST_ID_MAX]; /* of one that was refused before it was taken up: for people to speak of */
+	if (!r) {
+		request_make_id(c->socket.worker, clock_wall_ms(), id);
+		snprintf(headers + n, sizeof headers - (size_t) n, "x-request-id: %s\r\n", id);
+	}
 	struct buf body = { 0 };
-	put_error(&body, e, r ? r->id : NULL);
+	put_error(&body, e, r ? r->id : id);
 	send_answer(c, r, e->status, headers, buf_str(&body));
 	buf_free(&body);
 	if (r)

@@ -95,8 +95,7 @@ static void body_complete(struct client *c)
 static bool begin_head(struct client *c, const struct http_head *head)
 {
 	size_t body_max = conf_of(c)->body_max;
-	/* What is answered to HEAD has a body here, which its client does not expect: the connection ends behind it. */
-	c->keep_alive = head->keep_alive && !str_eq(head->method, STR("HEAD"));
+	c->keep_alive = head->keep_alive;
 	c->http10 = head->minor == 0;
 	c->continue_sent = !head->expect_continue;
 	c->body_chunked = head->chunked;
@@ -165,6 +164,7 @@ static void step(struct client *c, const char *data, size_t len)
 	struct worker *w = c->socket.worker;
 	while (!c->socket.closing && c->state == CLIENT_HEAD && len) {
 		struct http_reject why;
+		c->only_head = http_is_head_request((sl_str){ data, len });
 		enum http_parse rc = http_parse_request(data, len, &w->head, &why);
 		if (rc == HTTP_REJECTED) {
 			refuse_head(c, &why);

@@ -28,7 +28,7 @@ static const struct path paths[] = {
 };
 
 /* "req_" and 26 characters of base32: 48 bits of milliseconds, so that ids sort by time, and 82 of chance. */
-static void make_id(struct worker *w, uint64_t wall_ms, char out[SL_REQUEST_ID_MAX])
+void request_make_id(struct worker *w, uint64_t wall_ms, char out[SL_REQUEST_ID_MAX])
 {
 	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 	uint64_t low = (w->id_counter += 0x9e3779b97f4a7c15ull);
@@ -67,7 +67,7 @@ static struct request *request_new(struct client *c)
 	r->generation = generation_ref(w->generation);
 	r->started_ns = uv_hrtime();
 	r->started_ms = clock_wall_ms();
-	make_id(w, r->started_ms, r->id);
+	request_make_id(w, r->started_ms, r->id);
 	r->usage = (struct body_usage){ -1, -1, -1 };
 	r->next = w->requests;
 	if (r->next)
@@ -229,6 +229,8 @@ void request_authenticated(struct request *r, int code, const sl_error *error)
 static const struct path *find_path(sl_str path, sl_str method, bool *path_known)
 {
 	*path_known = false;
+	if (str_eq(method, STR("HEAD")))
+		method = STR("GET"); /* answered alike, without the body */
 	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
 		if (!str_eq(path, paths[i].path))
 			continue;
@@ -242,9 +244,9 @@ static const struct path *find_path(sl_str path, sl_str method, bool *path_known
 static const char *allowed_method(sl_str path)
 {
 	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
-		if (str_eq(path, paths[i].path))
+		if (str_eq(path, paths[i].path) && paths[i].door)
 			return paths[i].method.ptr;
-	return "GET"; /* one model */
+	return "GET, HEAD";
 }
 
 static bool known_method(sl_str method)
@@ -358,7 +360,7 @@ bool request_begin(struct client *c, const struct http_head *head)
 	if (!p && !known && str_starts(head->path, STR(models_prefix)) && head->path.len > sizeof models_prefix - 1) {
 		known = true;
 		model = (sl_str){ head->path.ptr + sizeof models_prefix - 1, head->path.len - (sizeof models_prefix - 1) };
-		if (str_eq(head->method, STR("GET")))
+		if (str_eq(head->method, STR("GET")) || str_eq(head->method, STR("HEAD")))
 			p = &paths[3];
 	}
 	if (!known && !known_method(head->method))

@@ -162,6 +162,7 @@ struct client {
 	struct gateway_socket socket; /* first: the socket is the client */
 	enum client_state state;
 	bool keep_alive, read_shut, continue_sent, http10;
+	bool only_head; /* what is answered has no body: the method is HEAD */
 	bool processing, again;      /* see process() */
 	bool head_begun;             /* a part of a head has come */
 	struct client *next, **link;
@@ -263,6 +264,8 @@ struct request {
 	struct body body;
 };
 
+/* A new id for a request, or for one that is refused before it is one. */
+void request_make_id(struct worker *w, uint64_t wall_ms, char out[SL_REQUEST_ID_MAX]);
 /* A head was read: begins a request or answers at once. False: the connection ends. */
 bool request_begin(struct client *c, const struct http_head *head);
 /* The body is complete. */

@@ -476,6 +476,13 @@ enum http_parse http_parse_request(const char *data, size_t len, struct http_hea
 	return parse(&r, data, len);
 }
 
+bool http_is_head_request(sl_str data)
+{
+	if (str_starts(data, STR("\r\n")))
+		data = (sl_str){ data.ptr + 2, data.len - 2 };
+	return str_starts(data, STR("HEAD "));
+}
+
 enum http_parse http_parse_response(const char *data, size_t len, struct http_head *out, struct http_reject *why)
 {
 	struct reader r = { .at = data, .out = out, .why = why, .response = true };

@@ -54,6 +54,9 @@ enum http_parse http_parse_request(const char *data, size_t len, struct http_hea
  * A response without length and chunked coding has a body up to the end of the connection, unless bodiless. */
 enum http_parse http_parse_response(const char *data, size_t len, struct http_head *out, struct http_reject *why);
 
+/* Do these bytes begin a HEAD request? Also of a head that is refused or not whole: its answer has no body either. */
+bool http_is_head_request(sl_str data);
+
 /* The first header of that name (any case), absent {NULL,0} when there is none. */
 sl_str http_header(const struct http_head *head, const char *name);
 /* Hop by hop (RFC 9110 7.6.1), or named by the head's own Connection header: not to be passed on. */

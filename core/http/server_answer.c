@@ -305,12 +305,13 @@ void server_refuse(struct server_connection *c, int status, const char *code, co
 	struct buf head = { 0 }, body = { 0 };
 	buf_clear(&c->fields);
 	c->keep_alive = false;
+	bool only_head = http_is_head_request(buf_str(&c->in));
 	put_error(&body, status, code, message);
 	put_head(c, &head, status, "application/json");
 	buf_printf(&head, "Content-Length: %zu\r\n\r\n", body.len);
 	if (head.failed || body.failed)
 		server_cut(c);
-	else if (server_write(c, buf_str(&head), buf_str(&body), STR("")))
+	else if (server_write(c, buf_str(&head), only_head ? STR("") : buf_str(&body), STR("")))
 		server_linger(c);
 	buf_free(&head);
 	buf_free(&body);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a hostile or broken client sends, and the answer it gets. Never: a crash, a hang, bytes of it at the engine."""
+import http.client
 import json
 import re
 import socket
@@ -185,6 +186,68 @@ def test_14_unknown_path_and_method(site):
     assert site.http("POST", "/invocations", b"{}")[0] == 404
     status, headers, _ = site.http("GET", "/v1/chat/completions")
     assert status == 405 and headers["allow"] == "POST"
+    for path in ("/healthz", "/readyz", "/v1/models", "/v1/models/m"):
+        status, headers, _ = site.http("DELETE", path)
+        assert status == 405 and headers["allow"] == "GET, HEAD"
+
+
+def head(site, data, port=None):
+    """All that comes in answer to bytes, until the connection ends."""
+    with socket.create_connection(("127.0.0.1", port or site.port), timeout=5) as s:
+        s.sendall(data)
+        got = b""
+        while piece := s.recv(65536):
+            got += piece
+    return got
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/v1/models/m", "/v1/chat/completions", "/nothing"])
+def test_14_head_is_answered_without_a_body(site, path):
+    key = {"authorization": "Bearer " + site.secret}
+    status, headers, data = site.http("GET", path, headers=key)
+    line = f"HEAD {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {site.secret}\r\n".encode()
+    got = head(site, line + b"\r\n" + line + b"connection: close\r\n\r\n")
+    answers = got.split(b"\r\n\r\n")
+    assert len(answers) == 3 and answers[2] == b"", got
+    for answer in answers[:2]:
+        assert answer.startswith(b"HTTP/1.1 %d " % status), got
+        length = int(re.search(rb"content-length: (\d+)", answer).group(1))
+        assert length == len(data) == int(headers["content-length"])
+
+
+@pytest.mark.parametrize("data,status", [
+    (b"HEAD /healthz HTTP/1.1\r\n\r\n", 400),
+    (b"\r\nHEAD /healthz HTTP/1.1\r\n\r\n", 400),
+    (b"HEAD /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 401),
+    (b"HEAD /v1/models HTTP/1.1\r\nhost: x\r\ncontent-length: 3000000\r\n\r\n", 413),
+    (b"HEAD /" + b"a" * 9000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", 414)])
+def test_14_head_that_is_refused_gets_no_body(site, data, status):
+    got = head(site, data)
+    assert got.startswith(b"HTTP/1.1 %d " % status) and got.endswith(b"\r\n\r\n") and b"{" not in got, got
+    assert b"content-length: 0" not in got.lower()
+
+
+KEY = b"authorization: Bearer %s\r\ncontent-type: application/json\r\n"
+REFUSED = [
+    (b"GET /v1/models\r\n\r\n", 400),
+    (b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n", 401),
+    (b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+    (b"PUT /v1/models HTTP/1.1\r\nhost: x\r\n\r\n", 405),
+    (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n" + KEY + b"content-length: 3000000\r\n\r\n", 413),
+    (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n" + KEY + CH + b"\r\n200001\r\n" + b" " * 0x200001, 413),
+    (b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n" + KEY.replace(b"/json", b"/xml") + b"content-length: 0\r\n\r\n", 415),
+    (b"BREW /v1/pots HTTP/1.1\r\nhost: x\r\n\r\n", 501)]
+
+
+@pytest.mark.parametrize("data,status", REFUSED, ids=range(len(REFUSED)))
+def test_each_refusal_has_an_id(site, data, status):
+    with socket.create_connection(("127.0.0.1", site.port), timeout=5) as s:
+        s.sendall(data.replace(b"%s", site.secret.encode()))
+        answer = http.client.HTTPResponse(s)
+        answer.begin()
+        found = json.loads(answer.read())["error"]["request_id"]
+    assert answer.status == status
+    assert answer.headers.get_all("x-request-id") == [found] and re.fullmatch("req_[0-9A-Z]{26}", found)
 
 
 def test_16_expect_continue(site):

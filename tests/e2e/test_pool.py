@@ -284,12 +284,19 @@ def test_replicas_start_while_drained(fleet):
 
 def test_engine_that_cannot_start():
     with Site(POOL + '''model "broken" { engine = "llamacpp", weights = "/nope.gguf", gpus = 1, replicas = { min = 0, max = 1 },
-              options = { binary = { "sh", "-c", "echo no such file as that; exit 1", "x" }, unix_socket = false }, wait = "20s" }''', agent=True) as s:
+              options = { binary = { "sh", "-c", "echo no such file as that >&2; exit 1", "x" }, unix_socket = false }, wait = "20s" }''', agent=True) as s:
         s.start()
         key = s.key()
         status, headers, data = s.chat(key, "broken", max_tokens=2)
         assert status == 503 and json.loads(data)["error"]["code"] == "model_unavailable", data
-        assert b"no such file as that" in data or b"exit" in data
+        wait_for(lambda: "no such file as that" in str(s.admin("GET", "/v1/models")[1][0]["why"]), "its last lines, for operators")
+        refused = s.chat(key, "broken", max_tokens=2)  # at once, if its back-off still lasts
+        for status, headers, data in ((status, headers, data), refused):
+            assert status == 503 and int(headers["retry-after"]) >= 1
+            message = json.loads(data)["error"]["message"]
+            assert "model 'broken' has failed: its replica does not run. Next try in " in message
+            assert "no such file" not in message and "exit" not in message, "what an engine wrote may be another caller's"
+        assert "no such file as that" in s.ctl("replicas", "--json").stdout
 
 
 HIDDEN = """

@@ -42,10 +42,22 @@ static void expect_error(const char *who, const char *method, const char *path, 
 	answer_free(&a);
 }
 
+static void expect_head(const char *path, int status)
+{
+	struct answer a = door_call(NULL, "HEAD", path, NULL);
+	if (!tap_ok(a.status == status && a.body[0] == '\0', "HEAD %s: %d without a body", path, status))
+		printf("# %d: %.400s\n", a.status, a.body);
+	answer_free(&a);
+}
+
 static void test_open_paths(void)
 {
 	expect(NULL, "GET", "/healthz", NULL, 200, "ok");
 	expect(NULL, "GET", "/readyz", NULL, 200, "ready");
+	expect_head("/healthz", 200);
+	expect_head("/readyz", 200);
+	expect_head("/metrics", 200);
+	expect_head("/v1/status", 405);
 	atomic_store(&door_ready, false);
 	expect(NULL, "GET", "/readyz", NULL, 503, "not ready: draining");
 	expect(OPERATOR, "GET", "/v1/status", NULL, 200, "\"not_ready\":\"draining\"");

@@ -277,6 +277,10 @@ static void test_answers(void)
 	}
 	talk(STR("HEAD /x HTTP/1.1\r\n" CLOSE "\r\n"), &in);
 	tap_ok(!has(&in, "error"), "HEAD: no body");
+	talk(STR("HEAD /x HTTP/1.1\r\n\r\n"), &in);
+	tap_ok(has(&in, "400 Bad Request") && !has(&in, "error"), "HEAD that is refused: no body");
+	talk(STR("\r\nHEAD /x HTTP/1.1\r\n" HOST "Content-Length: 100001\r\n\r\n"), &in);
+	tap_ok(has(&in, "413 Content Too Large") && !has(&in, "error"), "HEAD that is too large: no body");
 	talk(STR("GET /stream HTTP/1.0\r\n\r\n"), &in);
 	tap_ok(!has(&in, "chunked"), "HTTP/1.0: no chunks");
 	talk(STR("POST /echo HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 100001\r\n\r\n"), &in);
