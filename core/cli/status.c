@@ -36,7 +36,11 @@ static void put_head(struct cli *cli, const json_t *s, const struct format_world
 		buf_puts(&cli->out, " ago)");
 	}
 	buf_puts(&cli->out, "   ");
-	put_word(cli, ready ? "OK" : json_get_str(s, "state", "not ready"), ready ? 32 : 31);
+	/* Ready is whoever answers requests; with an agent away or a device broken that is not all. */
+	if (ready && json_array_size(json_object_get(s, "needs_you")) == 0)
+		put_word(cli, "OK", 32);
+	else
+		put_word(cli, json_get_str(s, "state", "not ready"), ready ? 33 : 31);
 	if (!ready && json_get_str(s, "not_ready", NULL)) {
 		buf_puts(&cli->out, ": ");
 		cli_put_clean(&cli->out, json_get_str(s, "not_ready", ""));

@@ -207,17 +207,65 @@ static void add_plugin(struct loader *l, const char *kind, const char *name)
 		*plugin = (struct conf_plugin){ .kind = kind, .name = name, .options = json_object() };
 }
 
+/* What is used where no plugin of a kind is declared, and whom nobody knows any more when others stand in its place. */
+static const struct {
+	const char *kind, *name, *knows;
+} defaults[] = {
+	{ "scheduler", "fifo", NULL }, { "auth", "peercred", "local users" }, { "auth", "keys", "API keys" },
+	{ "store", "sqlite", NULL }, { "launcher", "exec", NULL },
+};
+enum { N_DEFAULTS = sizeof defaults / sizeof defaults[0] };
+
+/* By its name, or by the path of its file. */
+static bool is_named(const struct conf_plugin *plugin, const char *name)
+{
+	const char *slash = strrchr(plugin->name, '/'), *file = slash ? slash + 1 : plugin->name;
+	size_t len = strlen(name);
+	return strncmp(file, name, len) == 0 && (file[len] == '\0' || (slash && strcmp(file + len, ".so") == 0));
+}
+
+static void list_more(char *list, size_t room, const char *between, const char *kind, const char *name)
+{
+	size_t len = strlen(list);
+	snprintf(list + len, room - len, "%s%s%s%s", len ? between : "", kind, *kind ? "/" : "", name);
+}
+
+/* To declare one plugin of a kind is to leave its defaults out. Where these admit callers, that may lock them all out. */
+static void warn_left_out(struct loader *l, const char *kind)
+{
+	const struct conf_plugin *first = NULL;
+	char through[256] = "", knows[128] = "", left_out[128] = "";
+	for (size_t i = 0; i < l->plugins.n; i++) {
+		const struct conf_plugin *plugin = (struct conf_plugin *) l->plugins.items + i;
+		if (strcmp(plugin->kind, kind) != 0)
+			continue;
+		for (size_t d = 0; d < N_DEFAULTS; d++)
+			if (strcmp(defaults[d].kind, kind) == 0 && is_named(plugin, defaults[d].name))
+				return;
+		first = first ? first : plugin;
+		list_more(through, sizeof through, " and ", kind, plugin->name);
+	}
+	for (size_t d = 0; d < N_DEFAULTS; d++) {
+		if (strcmp(defaults[d].kind, kind) != 0)
+			continue;
+		list_more(knows, sizeof knows, " or ", "", defaults[d].knows);
+		list_more(left_out, sizeof left_out, " and ", kind, defaults[d].name);
+	}
+	if (first)
+		warning(l, first->place, "no declared plugin knows %s: nobody gets in but through %s; to admit them too, declare %s "
+		        "below", knows, through, left_out);
+}
+
 static void check_plugins(struct loader *l)
 {
-	static const char *const defaults[][2] = { { "scheduler", "fifo" }, { "auth", "peercred" }, { "auth", "keys" },
-		{ "store", "sqlite" }, { "launcher", "exec" } };
 	size_t declared = l->plugins.n;
-	for (size_t d = 0; d < sizeof defaults / sizeof defaults[0]; d++) {
+	warn_left_out(l, "auth");
+	for (size_t d = 0; d < N_DEFAULTS; d++) {
 		bool some = false;
 		for (size_t i = 0; i < declared; i++)
-			some = some || strcmp(((struct conf_plugin *) l->plugins.items)[i].kind, defaults[d][0]) == 0;
+			some = some || strcmp(((struct conf_plugin *) l->plugins.items)[i].kind, defaults[d].kind) == 0;
 		if (!some)
-			add_plugin(l, defaults[d][0], defaults[d][1]);
+			add_plugin(l, defaults[d].kind, defaults[d].name);
 	}
 }
 

@@ -144,8 +144,8 @@ static json_t *needs(struct control *control, const json_t *models)
 	json_t *agents = pool_agents(control->pool);
 	json_array_foreach(agents, i, agent)
 		if (strcmp(json_get_str(agent, "state", ""), "away") == 0)
-			need(list, "systemctl status sluice-agent", "the agent %s is away: %s", json_get_str(agent, "machine", ""),
-			     json_get_str(agent, "why", ""));
+			need(list, "systemctl status sluice-agent", "the agent %s is away: %s; %s", json_get_str(agent, "machine", ""),
+			     json_get_str(agent, "why", ""), json_get_str(agent, "remedy", ""));
 	json_decref(agents);
 	return list;
 }

@@ -55,7 +55,7 @@ bool plugin_load(struct plugin_attempt *a, const struct plugin_services *service
 	atomic_flag_clear(&p->stale_told);
 	p->services = services;
 	sl_error error;
-	if (!plugin_file_check(a) || !plugin_descriptor_load(a, &p->d, &p->ops))
+	if (!plugin_file_check(a) || !plugin_name_check(a) || !plugin_descriptor_load(a, &p->d, &p->ops))
 		goto refused;
 	p->kind = plugin_kind_of(p->d.kind);
 	snprintf(p->label, sizeof p->label, "%s/%s", p->kind->name, a->stem);

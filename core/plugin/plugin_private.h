@@ -38,9 +38,12 @@ struct plugin_attempt {
 	sl_error *error;              /* may be NULL */
 };
 
-/* Where the file is: fills asked and stem. False: refused. */
+/* Where the file is: fills asked and stem. False: refused. The name of a file that is asked for by its path is left to
+ * plugin_name_check. */
 bool plugin_attempt_init(struct plugin_attempt *a, const struct plugin_spec *spec, enum plugin_refusal *refusal,
                          sl_error *error);
+/* Whether a plugin may have the name that is asked for. False: refused. */
+bool plugin_name_check(struct plugin_attempt *a);
 /* Writes the sentence and the reason; always false. */
 bool plugin_refuse(struct plugin_attempt *a, enum plugin_refusal refusal, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -42,6 +42,23 @@ static bool is_plain_name(sl_str name)
 	return true;
 }
 
+/* The name that is asked for: of a path that of its file. */
+static sl_str stem_of(const struct plugin_spec *spec)
+{
+	const char *name = spec->name ? spec->name : "", *slash = strrchr(name, '/');
+	sl_str stem = str_of(slash ? slash + 1 : name);
+	if (slash && stem.len > 3 && memcmp(stem.ptr + stem.len - 3, ".so", 3) == 0)
+		stem.len -= 3;
+	return stem;
+}
+
+bool plugin_name_check(struct plugin_attempt *a)
+{
+	return is_plain_name(stem_of(a->spec)) ||
+	       plugin_refuse(a, PLUGIN_NAME, "a plugin's name is 1 to %d of a-z, 0-9, '-' and '_', and its file is NAME.so; rename "
+	                     "the file", SL_NAME_MAX - 1);
+}
+
 bool plugin_attempt_init(struct plugin_attempt *a, const struct plugin_spec *spec, enum plugin_refusal *refusal,
                          sl_error *error)
 {
@@ -57,15 +74,12 @@ bool plugin_attempt_init(struct plugin_attempt *a, const struct plugin_spec *spe
 	else
 		n = snprintf(a->asked, sizeof a->asked, "%s/%s/%s.so", plugin_folder(), kind ? kind : "", name);
 
-	sl_str stem = str_of(slash ? slash + 1 : name);
-	if (slash && stem.len > 3 && memcmp(stem.ptr + stem.len - 3, ".so", 3) == 0)
-		stem.len -= 3;
-	str_copy(a->stem, sizeof a->stem, stem);
+	str_copy(a->stem, sizeof a->stem, stem_of(spec));
 	if (!kind && spec->kind != 0)
 		return plugin_refuse(a, PLUGIN_KIND, "there is no kind of plugin with number %u", spec->kind);
-	if (!is_plain_name(stem))
-		return plugin_refuse(a, PLUGIN_NAME, "a plugin's name is 1 to %d of a-z, 0-9, '-' and '_', and its file is "
-		                     "NAME.so; rename the file", SL_NAME_MAX - 1);
+	/* What a path leads to is looked at first: who gave us a wrong file needs another one, and no other name for it. */
+	if (!slash && !plugin_name_check(a))
+		return false;
 	if (n < 0 || (size_t) n >= sizeof a->asked)
 		return plugin_refuse(a, PLUGIN_NOT_READABLE, "the path is longer than %d bytes", PATH_MAX - 1);
 	return true;

@@ -42,8 +42,36 @@ static void fail_calls(struct agent *agent, const char *why)
 static void complain(struct agent *agent)
 {
 	if (!agent->complained)
-		log_warn("no agent at %s: %s", agent->path, agent->why);
+		log_warn("no agent at %s: %s; %s", agent->path, agent->why, agent_remedy(agent));
 	agent->complained = true;
+}
+
+int64_t agent_start_wait_ms(unsigned starts)
+{
+	int64_t wait = AGENT_START_MS;
+	for (unsigned i = 0; i < starts && wait < AGENT_START_MAX_MS; i++)
+		wait *= 2;
+	return wait < AGENT_START_MAX_MS ? wait : AGENT_START_MAX_MS;
+}
+
+const char *agent_remedy(const struct agent *agent)
+{
+	if (!agent->pool->conf->start_agent)
+		return "agent.start is false, so sluiced does not start it: start it, as with systemctl start sluice-agent";
+	if (!agent->pool->agent_program)
+		return "sluiced has given up root's rights and cannot start it again: restart sluiced as root, or start sluice-agent";
+	return "sluiced starts it again";
+}
+
+/* It was ready. Whoever else may start it again, such as a service manager, has a moment for that; one that does not
+ * live long is started less and less often. */
+static void plan_start(struct agent *agent)
+{
+	int64_t now = pool_now().mono_ms;
+	if (now - agent->ready_mono_ms >= AGENT_START_MAX_MS)
+		agent->starts = 0;
+	if (agent->start_mono_ms < now + AGENT_START_MS)
+		agent->start_mono_ms = now + AGENT_START_MS;
 }
 
 static void gone(struct agent *agent, const char *why)
@@ -54,7 +82,8 @@ static void gone(struct agent *agent, const char *why)
 	str_copy(agent->why, sizeof agent->why, str_of(why));
 	if (was_ready) {
 		agent->away_ms = pool_now().wall_ms;
-		log_warn("agent %s is away: %s", agent->machine, why);
+		log_warn("agent %s is away: %s; %s", agent->machine, why, agent_remedy(agent));
+		plan_start(agent);
 		settle_away(agent);
 	} else {
 		complain(agent);
@@ -165,6 +194,7 @@ static void on_list(struct pool *pool, uint64_t arg, const json_t *ok, const sl_
 		return;
 	}
 	agent->ready = true;
+	agent->ready_mono_ms = pool_now().mono_ms;
 	agent->complained = false;
 	agent->away_ms = 0;
 	agent->why[0] = '\0';
@@ -219,10 +249,9 @@ static void start_program(struct agent *agent)
 	sl_error error = { 0 };
 	if (!pool->agent_program || !pool->conf->start_agent)
 		return;
-	if (agent->started && now - agent->start_mono_ms < AGENT_START_MS)
+	if (now < agent->start_mono_ms)
 		return;
-	agent->started = true;
-	agent->start_mono_ms = now;
+	agent->start_mono_ms = now + agent_start_wait_ms(agent->starts++);
 	log_info("no agent answers at %s: starting %s", agent->path, pool->agent_program);
 	if (start_spawn(pool->conf, pool->agent_program, geteuid(), &error) != SL_OK)
 		log_error("%s", error.text);

@@ -43,7 +43,8 @@ enum {
 	AGENT_ANSWER_MS = 60000,    /* an agent that is silent for so long is taken for dead */
 	AGENT_BACKOFF_MS = 100,     /* before the next try to connect, doubled each time ... */
 	AGENT_BACKOFF_MAX_MS = 2000,/* ... up to this */
-	AGENT_START_MS = 10000      /* between attempts to start it */
+	AGENT_START_MS = 1000,      /* before an agent that has died is started again, doubled each time ... */
+	AGENT_START_MAX_MS = 60000  /* ... up to this; one that was there for so long begins anew */
 };
 
 struct pool_watch {
@@ -105,8 +106,10 @@ struct agent {
 	uint64_t away_ms;           /* Unix time since when it is away, 0: there */
 	json_t *backends;
 	uint64_t backoff_ms;
-	int64_t start_mono_ms, sample_mono_ms;
-	bool started, sampling, complained;
+	int64_t start_mono_ms;      /* it is not started before */
+	unsigned starts;            /* in a row */
+	int64_t ready_mono_ms, sample_mono_ms;
+	bool sampling, complained;
 	uv_timer_t again;
 };
 
@@ -198,6 +201,10 @@ void round_reason(struct pool *pool, const struct lease *lease, bool in_full, ch
 typedef void (*agent_done)(struct pool *pool, uint64_t arg, const json_t *ok, const sl_error *error);
 int agent_call(struct agent *agent, const char *op, json_t *request, agent_done done, uint64_t arg, sl_error *error);
 /* Tries to connect, now and whenever it is away. */
+/* How long the next attempt to start it waits after so many in a row. */
+int64_t agent_start_wait_ms(unsigned starts);
+/* Who brings it back, and what to do where nobody does. */
+const char *agent_remedy(const struct agent *agent);
 void agent_open(struct agent *agent, struct pool *pool);
 void agent_tick(struct agent *agent, struct lease_now now);
 /* Ends the connection; the next try follows. */

@@ -75,6 +75,7 @@ json_t *pool_agents(struct pool *pool)
 	json_set_str(object, "state", str_of(agent->ready ? "ready" : agent->connection ? "connecting" : "away"));
 	json_set_str(object, "containment", str_of(agent->containment));
 	json_set_str(object, "why", str_of(agent->why));
+	json_set_str(object, "remedy", str_of(agent->ready ? "" : agent_remedy(agent)));
 	if (agent->away_ms)
 		clock_rfc3339(agent->away_ms, at);
 	json_object_set_new(object, "away_since", agent->away_ms ? json_string(at) : json_null());

@@ -4,6 +4,7 @@
  * It shows options, a check of them, answering "not mine", and counting. Name it before auth/keys:
  *     plugin "auth/office" { network = "10.1.", tenant = "office" }
  *     plugin "auth/keys" {}
+ *     plugin "auth/peercred" {}
  * An address is a weak proof: do this only where nobody can come in under a foreign one. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -160,3 +161,46 @@ def test_nothing_is_left_at_the_end(engine):
         own = [r for r in records if not any(word in r for word in ("make_series", "metrics_", "plugin_load", "_dl_", "libcrypto"))]
         assert not any(room in r for r in own for room in ("identity_", "quota_", "route_", "policy_", "conf_load", "rooms_open")), \
             "\n".join(own)[:4000]
+
+
+SIM = 'workers(1)\nplugin "backend/sim" { devices = 1 }\n'
+
+
+def wait_for_agent(s, state):
+    wait_for(lambda: s.admin("GET", "/v1/status")[1]["agents"][0]["state"] == state, f"an agent that is {state}")
+
+
+def kill_agent(s):
+    pid = s.agent_hello()["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_for_agent(s, "away")
+    return pid
+
+
+def test_status_says_what_brings_the_agent_back():
+    with Site(SIM, agent=True) as s:
+        s.start()
+        wait_for_agent(s, "ready")
+        assert s.ctl("status").stdout.splitlines()[0].endswith("OK")
+        kill_agent(s)
+        told = s.ctl("status").stdout
+        assert told.splitlines()[0].endswith("needs you"), told
+        assert "cannot start it again: restart sluiced as root, or start sluice-agent" in told
+        s.stop()
+        s.start()
+        wait_for_agent(s, "ready")
+        assert s.ctl("status").stdout.splitlines()[0].endswith("OK")
+
+
+def test_an_agent_that_dies_is_started_again():
+    """By a sluiced that never was root."""
+    with Site(SIM, agent=True) as s:
+        os.chown(s.folder, 65534, 65534)
+        s.start(prefix=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
+        pids = set()
+        for _ in range(3):
+            wait_for_agent(s, "ready")
+            pids.add(kill_agent(s))
+            assert "; sluiced starts it again" in s.log_text()
+        wait_for_agent(s, "ready")
+        assert len(pids) == 3

@@ -401,6 +401,35 @@ Test(conf, includes_are_read_in_order)
 	fixture_bad("include \"conf.d/10.lua\"", "read already", NULL);
 }
 
+/* One auth plugin in the place of the default ones may lock out whoever had come in by these. */
+Test(conf, nobody_but_through_a_foreign_auth_plugin_is_a_warning)
+{
+	static const char words[] = "no declared plugin knows local users or API keys";
+	static const struct {
+		const char *text;
+		bool warned;
+	} cases[] = {
+		{ "plugin \"auth/office\" {}", true },
+		{ "plugin \"auth/office\" {} plugin \"auth/monkeys\" {}", true },
+		{ "plugin \"auth/keys.so\" {}", true },
+		{ "plugin \"auth/office\" {} plugin \"auth/keys\" {}", false },
+		{ "plugin \"auth/peercred\" {} plugin \"auth/office\" {}", false },
+		{ "plugin \"auth/office\" {} plugin \"auth//opt/site/keys.so\" {}", false },
+		{ "plugin \"scheduler/fair\" {}", false },
+		{ "workers(1)", false },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const char *report;
+		struct conf *c = fixture_load(cases[i].text, &report);
+		cr_assert(c, "%s: %s", cases[i].text, report);
+		cr_expect_eq(strstr(report, words) != NULL, cases[i].warned, "%s: %s", cases[i].text, report);
+		if (i == 0)
+			cr_expect_str_eq(report, "sluice.lua:1: warning: no declared plugin knows local users or API keys: nobody gets in "
+			                 "but through auth/office; to admit them too, declare auth/peercred and auth/keys below\n");
+		conf_unref(c);
+	}
+}
+
 Test(conf, a_pattern_without_a_file_is_a_warning)
 {
 	const char *report;
@@ -455,8 +484,10 @@ Test(conf, the_id_is_of_all_texts)
 
 Test(conf, plugins)
 {
-	struct conf *c = fixture_good("plugin \"scheduler/fifo\" { depth = 3, list = { 1, 2 }, empty = {}, optional = true }\n"
-	                              "plugin \"backend/sim\"\nplugin \"auth//opt/x.so\" {}");
+	const char *report;
+	struct conf *c = fixture_load("plugin \"scheduler/fifo\" { depth = 3, list = { 1, 2 }, empty = {}, optional = true }\n"
+	                              "plugin \"backend/sim\"\nplugin \"auth//opt/x.so\" {}", &report);
+	cr_assert(c, "%s", report);
 	cr_expect_str_eq(c->plugins[0].kind, "scheduler");
 	cr_expect_str_eq(c->plugins[0].name, "fifo");
 	cr_expect(c->plugins[0].optional);

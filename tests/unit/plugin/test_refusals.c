@@ -117,7 +117,13 @@ Test(plugin_refusals, files_that_are_no_plugins)
 	snprintf(path, sizeof path, "%s/zero.so", fixture_dir());
 	cr_assert_eq(symlink("/dev/zero", path), 0);
 	expect_file("device", path, PLUGIN_NOT_READABLE, "found a device");
-	expect_file("name", "/usr/lib/Fair!.so", PLUGIN_NAME, "a-z, 0-9");
+	expect_file("text with a name that is none", fixture_file("README.md", "# a plugin\n", 11), PLUGIN_NOT_ELF,
+	            "expected an ELF shared object");
+	expect_file("missing, with a name that is none", "/nonexistent/Fair!.so", PLUGIN_NOT_READABLE, "No such file");
+	snprintf(path, sizeof path, "%s/Fair!.so", fixture_dir());
+	cr_assert_eq(rename(fixture_plugin("tests/abi/bad", "good"), path), 0);
+	expect_file("name", path, PLUGIN_NAME, "a-z, 0-9");
+	expect_file("name without a path", "Fair!", PLUGIN_NAME, "a-z, 0-9");
 	expect_file("relative", "../nowhere/fair", PLUGIN_NOT_READABLE, "No such file");
 	expect_file("no name", "", PLUGIN_NAME, "a plugin's name is");
 }

@@ -243,6 +243,14 @@ Test(start, an_agent_of_its_own)
 	world_free(w);
 }
 
+Test(start, again_less_and_less_often)
+{
+	static const int64_t waits[] = { 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000 };
+	for (unsigned i = 0; i < sizeof waits / sizeof waits[0]; i++)
+		cr_expect_eq(agent_start_wait_ms(i), waits[i], "%u", i);
+	cr_expect_eq(agent_start_wait_ms(~0u), 60000);
+}
+
 Test(start, one_that_answers_is_left_alone)
 {
 	struct world *w = world_new(1);
