@@ -15,6 +15,7 @@
 
 #include "core/base/clock.h"
 #include "core/sim/events.h"
+#include "tests/bench/bench_trace.h"
 #include "tests/bench/placement_rules.h"
 
 enum { SERVICE_COPIES = 6, HALF_A_DAY = 43200, GANG = 4, KINDS_MAX = 8192, LIMIT_FACTOR = 3, LIMIT_STEP = 900 };
@@ -55,38 +56,12 @@ struct run {
 	uint64_t backfilled;
 };
 
-static void fail(const char *what)
-{
-	fprintf(stderr, "bench_departures: %s\n", what);
-	exit(1);
-}
-
 static void *zeroed(size_t n, size_t size)
 {
 	void *p = calloc(n ? n : 1, size);
 	if (!p)
-		fail("out of memory");
+		bench_fail("out of memory");
 	return p;
-}
-
-static char *read_file(const char *path, size_t *len)
-{
-	FILE *f = fopen(path, "rb");
-	char *text = NULL;
-	size_t room = 0, n;
-	*len = 0;
-	if (!f) {
-		perror(path);
-		exit(1);
-	}
-	do {
-		if (*len == room && !(text = realloc(text, room = room * 2 + 65536)))
-			fail("out of memory");
-		n = fread(text + *len, 1, room - *len, f);
-		*len += n;
-	} while (n > 0);
-	fclose(f);
-	return text;
 }
 
 static void keep_nodes(struct world *w, uint32_t every)
@@ -114,7 +89,7 @@ static uint32_t kind_of(struct world *w, const struct sim_job *job)
 			return k;
 	}
 	if (w->n_kinds == KINDS_MAX)
-		fail("too many kinds of jobs");
+		bench_fail("too many kinds of jobs");
 	w->kinds[w->n_kinds] = *job;
 	return w->n_kinds++;
 }
@@ -174,7 +149,7 @@ static void start(struct run *r, uint32_t job, struct sim_place place, struct si
 	sl_error error = { 0 };
 	line_leave(r, job);
 	if (sim_cluster_take(&r->cluster, &r->w->kinds[j->kind], place, &error) != SL_OK)
-		fail(error.text);
+		bench_fail(error.text);
 	rules_changed(r->rules, place.machine);
 	j->started = r->now;
 	j->place = place;
@@ -184,7 +159,7 @@ static void start(struct run *r, uint32_t job, struct sim_place place, struct si
 		r->w->work[j->after].before = job;
 	r->on[place.machine] = job;
 	if (!sim_events_put(events, r->now + j->run, EVENT_ENDS, job))
-		fail("out of memory");
+		bench_fail("out of memory");
 }
 
 static void end(struct run *r, uint32_t job)
@@ -373,13 +348,13 @@ static void simulate(struct world *w, enum rule rule, bool backfill, double gang
 	*r = (struct run){ .w = w, .backfill = backfill, .first = NOBODY, .last = NOBODY };
 	if (!sim_cluster_init(&r->cluster, w->nodes, w->n_nodes) ||
 	    !(r->rules = rules_new(rule, &r->cluster, w->kinds, w->shares, w->n_kinds, gang_weight, 1)))
-		fail("out of memory");
+		bench_fail("out of memory");
 	r->on = zeroed(w->n_nodes, sizeof *r->on);
 	memset(r->on, 0xff, w->n_nodes * sizeof *r->on);
 	for (uint32_t i = 0; i < w->n_work; i++) {
 		w->work[i].started = -1;
 		if (!sim_events_put(&events, w->work[i].submit, EVENT_ARRIVES, i))
-			fail("out of memory");
+			bench_fail("out of memory");
 	}
 	r->counted = r->now = w->n_work ? w->work[0].submit : 0;
 	int64_t first = r->now;
@@ -414,20 +389,11 @@ static void simulate(struct world *w, enum rule rule, bool backfill, double gang
 int main(int argc, char **argv)
 {
 	static struct world w;
-	sl_error error = { 0 };
-	size_t len;
 	if (argc < 3 || argc > 5) {
 		fprintf(stderr, "usage: bench_departures NODES.csv JOBS.csv [COPIES [EVERY]]\n");
 		return 2;
 	}
-	char *text = read_file(argv[1], &len);
-	if (sim_load_nodes(&w.trace, argv[1], text, len, &error) != SL_OK)
-		fail(error.text);
-	free(text);
-	text = read_file(argv[2], &len);
-	if (sim_load_jobs(&w.trace, argv[2], text, len, &error) != SL_OK)
-		fail(error.text);
-	free(text);
+	bench_load(&w.trace, argv[1], argv[2]);
 	unsigned copies = argc > 3 ? (unsigned) strtoul(argv[3], NULL, 10) : 29;
 	unsigned every = argc > 4 ? (unsigned) strtoul(argv[4], NULL, 10) : 10;
 	keep_nodes(&w, every ? every : 1);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/base/clock.h"
+#include "tests/bench/bench_trace.h"
 #include "tests/bench/placement_rules.h"
 
 enum { DEMAND_PERCENT = 130, KINDS_MAX = 8192, GANG_CPU = 8000, GANG_MEMORY = 32768 };
@@ -34,46 +35,6 @@ struct result {
 	double us;      /* a decision */
 };
 
-static void fail(const char *what)
-{
-	fprintf(stderr, "bench_placement: %s\n", what);
-	exit(1);
-}
-
-static char *read_file(const char *path, size_t *len)
-{
-	FILE *f = fopen(path, "rb");
-	char *text = NULL;
-	size_t room = 0, n;
-	*len = 0;
-	if (!f) {
-		perror(path);
-		exit(1);
-	}
-	do {
-		if (*len == room && !(text = realloc(text, room = room * 2 + 65536)))
-			fail("out of memory");
-		n = fread(text + *len, 1, room - *len, f);
-		*len += n;
-	} while (n > 0);
-	fclose(f);
-	return text;
-}
-
-static void load(struct sim_trace *trace, const char *nodes, const char *jobs)
-{
-	sl_error error = { 0 };
-	size_t len;
-	char *text = read_file(nodes, &len);
-	if (sim_load_nodes(trace, nodes, text, len, &error) != SL_OK)
-		fail(error.text);
-	free(text);
-	text = read_file(jobs, &len);
-	if (sim_load_jobs(trace, jobs, text, len, &error) != SL_OK)
-		fail(error.text);
-	free(text);
-}
-
 static void append(struct arrivals *a, const struct sim_job *job)
 {
 	uint32_t k = 0;
@@ -84,11 +45,11 @@ static void append(struct arrivals *a, const struct sim_job *job)
 			break;
 	}
 	if (k == KINDS_MAX)
-		fail("too many kinds of jobs");
+		bench_fail("too many kinds of jobs");
 	if (k == a->n_kinds)
 		a->kinds[a->n_kinds++] = *job;
 	if (a->n == a->room && !(a->at = realloc(a->at, (a->room = a->room * 2 + 4096) * sizeof *a->at)))
-		fail("out of memory");
+		bench_fail("out of memory");
 	a->at[a->n++] = k;
 	a->shares[k]++;
 	a->demand += (int64_t) job->gpus * job->milli;
@@ -114,7 +75,7 @@ static void draw(const struct sim_trace *trace, enum mix mix, uint64_t seed, str
 	int64_t wanted = (int64_t) trace->gpus * SIM_WHOLE / 100 * DEMAND_PERCENT;
 	size_t *order = calloc(trace->n_jobs, sizeof *order);
 	if (!order)
-		fail("out of memory");
+		bench_fail("out of memory");
 	for (size_t i = 0; i < trace->n_jobs; i++) {
 		size_t k = bench_random(&random) % (i + 1);
 		order[i] = order[k];
@@ -144,10 +105,10 @@ static struct result run_once(const struct sim_trace *trace, const struct arriva
 	struct result result = { 0 };
 	int64_t arrived = 0, milestone = 0;
 	if (!sim_cluster_init(&cluster, trace->nodes, trace->n_nodes))
-		fail("out of memory");
+		bench_fail("out of memory");
 	struct rules *rules = rules_new(rule, &cluster, a->kinds, a->shares, a->n_kinds, 0.1, seed);
 	if (!rules)
-		fail("out of memory");
+		bench_fail("out of memory");
 	uint64_t start = clock_mono_ns();
 	for (size_t i = 0; i < a->n; i++) {
 		const struct sim_job *job = &a->kinds[a->at[i]];
@@ -157,7 +118,7 @@ static struct result run_once(const struct sim_trace *trace, const struct arriva
 		arrived += (int64_t) job->gpus * job->milli;
 		if (rules_choose(rules, a->at[i], &place)) {
 			if (sim_cluster_take(&cluster, job, place, &error) != SL_OK)
-				fail(error.text);
+				bench_fail(error.text);
 			rules_changed(rules, place.machine);
 		}
 		double full = 100.0 * (double) (cluster.gpu_milli - cluster.gpu_milli_free) / (double) cluster.gpu_milli;
@@ -179,7 +140,7 @@ static void table(const struct sim_trace *trace, enum mix mix, unsigned seeds)
 	double least[RULES], most[RULES];
 	struct arrivals *a = calloc(1, sizeof *a);
 	if (!a)
-		fail("out of memory");
+		bench_fail("out of memory");
 	for (unsigned seed = 1; seed <= seeds; seed++) {
 		memset(a->shares, 0, sizeof a->shares);
 		a->n = a->n_kinds = 0;
@@ -213,7 +174,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	unsigned seeds = argc == 4 ? (unsigned) strtoul(argv[3], NULL, 10) : 10;
-	load(&trace, argv[1], argv[2]);
+	bench_load(&trace, argv[1], argv[2]);
 	for (int mix = 0; mix < MIXES; mix++)
 		table(&trace, (enum mix) mix, seeds ? seeds : 1);
 	sim_trace_free(&trace);

@@ -6,8 +6,8 @@ noinst_PROGRAMS += tests/bench/bench_placement tests/bench/bench_departures
 placement_bench_libs = plugins/scheduler/fair/libplacement.a core/sim/libsim.a core/base/libbase.a $(JANSSON_LIBS) \
 	$(CRYPTO_LIBS) -lm
 tests_bench_bench_placement_SOURCES = tests/bench/bench_placement.c \
-	tests/bench/placement_rules.c tests/bench/placement_rules.h
+	tests/bench/bench_trace.c tests/bench/bench_trace.h tests/bench/placement_rules.c tests/bench/placement_rules.h
 tests_bench_bench_placement_LDADD = $(placement_bench_libs)
 tests_bench_bench_departures_SOURCES = tests/bench/bench_departures.c \
-	tests/bench/placement_rules.c tests/bench/placement_rules.h
+	tests/bench/bench_trace.c tests/bench/bench_trace.h tests/bench/placement_rules.c tests/bench/placement_rules.h
 tests_bench_bench_departures_LDADD = $(placement_bench_libs)
