@@ -398,7 +398,7 @@ void request_body(struct request *r)
 		return;
 	}
 	struct body_reject why;
-	if (!body_scan(r->text.data ? r->text.data : "", r->text_len, r->door, r->generation->strip, &r->body, &why)) {
+	if (!body_scan(r->text.data ? request_text(r) : "", r->text_len, r->door, r->generation->strip, &r->body, &why)) {
 		struct answer_error e = { .status = 400, .type = "invalid_request_error", .code = why.code, .param = why.param,
 			.message = why.message };
 		answer_error(c, r, &e);

@@ -172,6 +172,8 @@ struct client {
 	bool body_chunked;
 	size_t body_left;
 	uint64_t body_deadline_ms;
+	size_t expect;               /* bytes of its last request, if that was large and the next may be: see read_whole() */
+	struct buf whole;            /* what was read in such a hope, while it is worked through */
 	char peer[48];
 };
 bool client_accept(struct worker *w, int fd, const char *peer);
@@ -236,7 +238,8 @@ struct request {
 	struct route_replica *tried[ROUTE_EXCLUDE_MAX];
 	unsigned n_tried;
 	char model_name[SL_NAME_MAX];
-	struct buf text;             /* body, as it came */
+	struct buf text;             /* body, as it came; see request_text */
+	size_t text_at;              /* where it begins */
 	size_t text_len;
 	int64_t max_output;          /* bound that is sent to the engine, 0: none */
 	int priority;
@@ -263,6 +266,12 @@ struct request {
 	struct quota_limit shown[2]; /* limits for the rate-limit headers: requests, tokens; see has_shown */
 	struct body body;
 };
+
+/* The body as it came, text_len bytes. */
+static inline const char *request_text(const struct request *r)
+{
+	return r->text.data + r->text_at;
+}
 
 /* A new id for a request, or for one that is refused before it is one. */
 void request_make_id(struct worker *w, uint64_t wall_ms, char out[SL_REQUEST_ID_MAX]);
