@@ -18,7 +18,7 @@
 
 enum {
 	QUERIES_MAX = 1024,
-	FEED_RECORDS = 2000,          /* of one transaction of the store */
+	FEED_RECORDS = SEAL_RECORDS_MAX, /* of one transaction of the store, which has one seal */
 	FEED_BYTES = 2 << 20,         /* of the journal, read at once: room for so many records of use, 640 bytes each */
 	FEED_WAIT_MS = 100,           /* a record may wait so long for company */
 	FEED_RETRY_FIRST_MS = 10, FEED_RETRY_LAST_MS = 5000,
