@@ -250,7 +250,8 @@ const struct cli_command cli_commands[] = {
 	  .text = "Works out the chained digests of all records anew, and compares. Says up to which record all is well, or names "
 	          "the first that was changed, is missing or was never written by the ledger, and ends with 1. Whoever could "
 	          "change the store's file could make all digests anew: note what this prints, elsewhere, and give it to --known "
-	          "the next time.",
+	          "the next time. Of records that became sums (ledger.keep of sluice.lua) the digest of each day's last one is "
+	          "left, and is believed.",
 	  .examples = "ledger verify\nledger verify --known 48210:7f3a2c91...", .run = ledger_verify_run },
 
 	{ .noun = "reload", .role = "operator", .summary = "read the configuration again",

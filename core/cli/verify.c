@@ -13,6 +13,7 @@ struct chain {
 	int64_t from;
 	char digest[DIGEST_LEN + 1];
 	int64_t records;
+	int64_t folded;   /* up to here only digests are left */
 };
 
 /* One part. *answer is its verdict. */
@@ -52,6 +53,7 @@ static int say_sound(struct cli *cli, const json_t *verdict, const struct chain 
 	if (cli_is_json(cli)) {
 		json_t *copy = json_deep_copy(verdict);
 		json_object_set_new(copy, "records", json_integer(chain->records));
+		json_object_set_new(copy, "folded", chain->folded ? json_integer(chain->folded) : json_null());
 		char *text = json_dumps(copy, JSON_COMPACT);
 		buf_printf(&cli->out, "%s\n", text ? text : "{}");
 		free(text);
@@ -62,6 +64,9 @@ static int say_sound(struct cli *cli, const json_t *verdict, const struct chain 
 		buf_printf(&cli->out, "ok up to record %" PRId64 "\n", verified);
 		if (first > 1)
 			buf_printf(&cli->out, "records before %" PRId64 " have no digest: an older sluice wrote them\n", first);
+		if (chain->folded)
+			buf_printf(&cli->out, "records up to %" PRId64 " became sums: of them there are digests only, which are believed\n",
+			           chain->folded);
 		buf_printf(&cli->out, "digest  %" PRId64 ":", verified);
 		cli_put_clean(&cli->out, digest);
 		buf_puts(&cli->out, "\n");
@@ -102,6 +107,8 @@ int ledger_verify_run(struct cli *cli)
 		if (code == CLI_DONE) {
 			chain.records += json_get_int(verdict, "records", 0);
 			chain.from = json_get_int(verdict, "next", 0);
+			if (json_get_int(verdict, "folded", 0))
+				chain.folded = json_get_int(verdict, "folded", 0);
 			snprintf(chain.digest, sizeof chain.digest, "%.64s", json_get_str(verdict, "digest", ""));
 			if (!json_is_true(json_object_get(verdict, "ok")))
 				code = say_wrong(cli, verdict);

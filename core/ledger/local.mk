@@ -6,8 +6,10 @@ core_ledger_libledger_a_SOURCES = \
 	core/ledger/internal.h \
 	core/ledger/keeper.c \
 	core/ledger/ledger.c core/ledger/ledger.h \
+	core/ledger/prices.c core/ledger/prices.h \
 	core/ledger/record.c core/ledger/record.h \
 	core/ledger/recover.c core/ledger/recover.h \
+	core/ledger/retention.c core/ledger/retention.h \
 	core/ledger/seal.c core/ledger/seal.h \
 	core/ledger/verify.c \
 	core/ledger/writer.c

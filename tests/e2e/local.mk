@@ -19,5 +19,6 @@ EXTRA_DIST += \
 	tests/e2e/test_operating.py \
 	tests/e2e/test_pool.py \
 	tests/e2e/test_reload.py \
+	tests/e2e/test_retention.py \
 	tests/e2e/test_routing.py \
 	tests/e2e/test_upstream.py

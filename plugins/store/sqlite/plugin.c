@@ -12,7 +12,7 @@
 
 static const char schema[] =
 	"CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-	"INSERT INTO meta VALUES ('schema', 2), ('seq', 0);"
+	"INSERT INTO meta VALUES ('schema', 3), ('seq', 0);"
 	"CREATE TABLE usage ("
 	"  seq INTEGER PRIMARY KEY, started_ms INTEGER NOT NULL, duration_us INTEGER NOT NULL, ttft_us INTEGER NOT NULL,"
 	"  wait_us INTEGER NOT NULL, input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,"
@@ -42,6 +42,20 @@ static const char schema_2[] =
 	"  checks BLOB NOT NULL);"
 	"CREATE INDEX lease_number ON lease (number);"
 	"CREATE INDEX lease_tenant ON lease (" LEASE_TENANT ", number);";
+
+/* What schema 3 has beside that of 2: sums by hour of what was folded. `part` is the host's, see store.h. What could
+ * overflow stands in two halves, 10^9 x high + low. */
+static const char schema_3[] =
+	"CREATE TABLE usage_sum (hour INTEGER NOT NULL, tenant TEXT NOT NULL, user TEXT NOT NULL, key TEXT NOT NULL,"
+	"  model TEXT NOT NULL, part INTEGER NOT NULL, n INTEGER NOT NULL, input_high INTEGER NOT NULL,"
+	"  input_low INTEGER NOT NULL, cached_high INTEGER NOT NULL, cached_low INTEGER NOT NULL,"
+	"  output_high INTEGER NOT NULL, output_low INTEGER NOT NULL, cost_high INTEGER NOT NULL, cost_low INTEGER NOT NULL,"
+	"  PRIMARY KEY (hour, tenant, user, key, model, part)) WITHOUT ROWID;"
+	"CREATE INDEX usage_sum_tenant ON usage_sum (tenant, hour);"
+	"CREATE TABLE charge_sum (hour INTEGER NOT NULL, lease TEXT NOT NULL, tenant TEXT NOT NULL, user TEXT NOT NULL,"
+	"  queue TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, price INTEGER NOT NULL, device_ms INTEGER NOT NULL,"
+	"  PRIMARY KEY (hour, lease, tenant, user, queue, kind, model, price)) WITHOUT ROWID;"
+	"CREATE INDEX charge_sum_tenant ON charge_sum (tenant, hour);";
 
 int store_error(sl_error *error, int code, const char *format, ...)
 {
@@ -117,13 +131,15 @@ static int count_tables(struct store *s, int64_t *n, sl_error *error)
 /* A file of an older sluice. */
 static int upgrade(struct store *s, int64_t version, sl_error *error)
 {
-	if (version != 1)
+	if (version >= SCHEMA_VERSION)
 		return SL_OK;
 	int code = run(s, "BEGIN IMMEDIATE", error);
-	if (code == SL_OK)
+	if (code == SL_OK && version < 2)
 		code = run(s, schema_2, error);
 	if (code == SL_OK)
-		code = run(s, "UPDATE meta SET value = 2 WHERE name = 'schema'; COMMIT", error);
+		code = run(s, schema_3, error);
+	if (code == SL_OK)
+		code = run(s, "UPDATE meta SET value = 3 WHERE name = 'schema'; COMMIT", error);
 	if (code != SL_OK && !sqlite3_get_autocommit(s->db))
 		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 	return code;
@@ -135,7 +151,8 @@ static int open_schema(struct store *s, sl_error *error)
 	int code = count_tables(s, &tables, error);
 	if (code == SL_OK && !tables) {
 		code = run(s, "BEGIN IMMEDIATE", error);
-		if (code == SL_OK && (code = run(s, schema, error)) == SL_OK && (code = run(s, schema_2, error)) == SL_OK)
+		if (code == SL_OK && (code = run(s, schema, error)) == SL_OK && (code = run(s, schema_2, error)) == SL_OK &&
+		    (code = run(s, schema_3, error)) == SL_OK)
 			code = run(s, "COMMIT", error);
 	}
 	if (code == SL_OK)
@@ -226,6 +243,8 @@ static const sl_store_ops ops = {
 	.audit = seal_audit,
 	.bill_sum = bill_sum,
 	.lease_list = query_lease_list,
+	.fold = fold_records,
+	.fold_scan = fold_scan,
 };
 
 static const sl_option options[] = {
@@ -238,7 +257,7 @@ SL_EXPORT extern const sl_plugin sluice_plugin;
 const sl_plugin sluice_plugin = {
 	SL_PLUGIN_HEAD(SL_KIND_STORE),
 	.name = "sqlite",
-	.version = "1.1",
+	.version = "1.2",
 	.summary = "records in one SQLite file",
 	.options = options,
 	.n_options = sizeof options / sizeof options[0],
