@@ -168,7 +168,7 @@ int main(void)
 	}
 	tap_ok(killed == round && round == ROUNDS, "%d children were killed at work", killed);
 	tap_ok(right == ROUNDS, "after each, all that was committed is in the store exactly once, and agrees with its digests (%d of %d rounds)", right, ROUNDS);
-	tap_ok(folded > ROUNDS && folded < have, "%llu of them became sums", (unsigned long long) folded);
+	tap_ok(folded > ROUNDS, "%llu of them became sums", (unsigned long long) folded);
 	tap_ok(have > ROUNDS, "%llu records were written meanwhile", (unsigned long long) have);
 	char command[128];
 	snprintf(command, sizeof command, "rm -rf '%s'", folder);
