@@ -5,7 +5,6 @@
 
 #include "core/base/clock.h"
 #include "core/base/json.h"
-#include "core/base/money.h"
 #include "core/base/str.h"
 #include "core/control/inner.h"
 
@@ -13,24 +12,6 @@
 struct holder {
 	char key[SL_KEY_PREFIX_MAX], user[SL_NAME_MAX], tenant[SL_NAME_MAX];
 };
-
-static const char *metric_name(uint8_t metric)
-{
-	static const char *const names[] = { [QUOTA_REQUESTS] = "requests", [QUOTA_TOKENS] = "tokens",
-		                             [QUOTA_INPUT_TOKENS] = "input_tokens", [QUOTA_OUTPUT_TOKENS] = "output_tokens",
-		                             [QUOTA_CONCURRENCY] = "concurrency", [QUOTA_COST] = "cost" };
-	return metric >= QUOTA_REQUESTS && metric <= QUOTA_COST ? names[metric] : "unknown";
-}
-
-static void window_name(const struct quota_limit *limit, char out[32])
-{
-	static const char *const names[] = { [QUOTA_NONE] = "none", [QUOTA_SLIDING] = "sliding", [QUOTA_DAY] = "day",
-		                             [QUOTA_MONTH] = "month", [QUOTA_TOTAL] = "total" };
-	if (limit->window == QUOTA_SLIDING)
-		clock_duration(limit->window_ms, out, 32);
-	else
-		snprintf(out, 32, "%s", limit->window <= QUOTA_TOTAL ? names[limit->window] : "unknown");
-}
 
 /* The complete scope, as the tier's limits are applied to requests: a key's falls back to its user, then to the
  * tenant. False: a scope that is not this holder's alone. */
@@ -44,30 +25,6 @@ static bool complete_scope(const char *scope, const struct holder *h, char out[Q
 	else if (key || user || tenant)
 		snprintf(out, QUOTA_SCOPE_MAX, "tenant:%s", h->tenant);
 	return key || user || tenant;
-}
-
-static json_t *amount(const struct quota_limit *limit, int64_t value)
-{
-	char text[MONEY_TEXT_MAX];
-	if (limit->metric != QUOTA_COST)
-		return json_integer((json_int_t) value);
-	money_text(value, 12, text);
-	return json_string(text);
-}
-
-static json_t *limit_json(struct call *call, const struct quota_limit *limit)
-{
-	char window[32];
-	struct quota_state state;
-	struct quota_now now = { .mono_ms = control_now_ms(), .wall_ms = clock_wall_ms() };
-	quota_read(call->control->quota, now, limit, &state);
-	window_name(limit, window);
-	json_t *out = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "scope", limit->scope, "metric", metric_name(limit->metric), "window",
-	                        window, "used", amount(limit, state.used), "reserved", amount(limit, state.reserved), "max",
-	                        amount(limit, limit->amount));
-	json_set_str(out, "name", str_of(limit->name));
-	json_object_set_new(out, "resets_in_s", json_integer((json_int_t) (state.resets_in_ms + 999) / 1000));
-	return out;
 }
 
 static json_t *find_in(json_t *list, const char *member, const char *name)
@@ -118,11 +75,12 @@ void control_limits(struct call *call)
 		return;
 	json_t *tenant = find_in(identity_tenants(call->control->identity), "tenant", holder.tenant);
 	const struct conf_tier *tier = conf_tier(call->control->conf, str_of(json_get_str(tenant, "tier", "")));
+	const struct quota_now now = { .mono_ms = control_now_ms(), .wall_ms = clock_wall_ms() };
 	json_t *out = json_array();
 	for (size_t i = 0; tier && i < tier->n_limits; i++) {
 		struct quota_limit limit = tier->limits[i];
 		if (complete_scope(tier->limits[i].scope, &holder, limit.scope))
-			json_array_append_new(out, limit_json(call, &limit));
+			json_array_append_new(out, policy_limit_json(call->control->quota, now, &limit));
 	}
 	json_decref(tenant);
 	call_json(call, 200, out);

@@ -59,5 +59,6 @@ void drain_step(struct worker *w)
 	if (w->requests && w->now_ms < w->drain_until_ms + 7000)
 		return; /* a message of an authentication or a replica is still to come */
 	upstream_close_idle(w);
+	own_abandon(w);
 	worker_shut(w);
 }

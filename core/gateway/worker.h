@@ -92,6 +92,7 @@ struct worker {
 	unsigned n_free_requests;
 	struct upstream *idle[POOL_BUCKETS];
 	uint16_t n_idle[POOL_BUCKETS];
+	unsigned n_questions;       /* of callers, that the ledger's thread has */
 
 	struct request *held_first, **held_last; /* answers that wait for the ledger, in order of their records */
 	atomic_bool holding;        /* someone waits: the ledger's thread looks */
@@ -209,7 +210,7 @@ void upstream_close_idle(struct worker *w);
 void upstream_detach(struct upstream *u);
 
 /* request.c and its kin: a request's life. */
-enum request_stage { REQUEST_AUTH, REQUEST_READ, REQUEST_WAIT, REQUEST_SENT, REQUEST_RELAY, REQUEST_HELD, REQUEST_OVER };
+enum request_stage { REQUEST_AUTH, REQUEST_READ, REQUEST_ASK, REQUEST_WAIT, REQUEST_SENT, REQUEST_RELAY, REQUEST_HELD, REQUEST_OVER };
 struct request {
 	struct request *next, **link; /* worker's list */
 	struct request *next_held;
@@ -219,8 +220,9 @@ struct request {
 	struct generation *generation;
 	enum request_stage stage;
 	enum body_door door;
+	struct own *own;             /* a question about the caller itself, see own.c; NULL: none */
 	bool settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
-	bool done_seen, finished, auth_pending, free_later;
+	bool done_seen, finished, auth_pending, own_pending, free_later;
 	bool complete;               /* the engine's answer came whole */
 	bool sent;                   /* to an engine, at least once */
 	bool fresh;                  /* a plain answer whose head lies in the worker's scratch */
@@ -340,6 +342,17 @@ const char *answer_reason(int status);
 void answer_headers(struct request *r, struct buf *out);
 /* JSON list of the models that the caller may use, or one of them. */
 void answer_models(struct request *r, sl_str name);
+
+/* own.c: what callers ask about themselves. */
+enum own_page { OWN_NONE, OWN_ME, OWN_USAGE, OWN_REQUEST };
+/* Keeps what is asked for; `id` of OWN_REQUEST. False: no memory. */
+bool own_begin(struct request *r, enum own_page page, sl_str query, sl_str id);
+/* The caller is known. */
+void own_answer(struct request *r);
+/* The ledger takes too long. */
+void own_late(struct request *r);
+void own_end(struct request *r);
+void own_abandon(struct worker *w);
 
 /* edit.c: the body as the engine gets it. */
 enum { EDITS_MAX = BODY_STRIP_MAX + 8 };

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 noinst_LIBRARIES += core/ledger/libledger.a
 core_ledger_libledger_a_SOURCES = \
+	core/ledger/bill.c core/ledger/bill.h \
 	core/ledger/feeder.c \
 	core/ledger/folder.c core/ledger/folder.h \
 	core/ledger/internal.h \
