@@ -12,6 +12,7 @@ core_gateway_libgateway_a_SOURCES = \
 	core/gateway/listener.c \
 	core/gateway/log.c \
 	core/gateway/own.c \
+	core/gateway/receipt.c \
 	core/gateway/relay.c \
 	core/gateway/request.c \
 	core/gateway/routing.c \

@@ -23,7 +23,7 @@ struct segments {
 static bool passes_header(const struct http_head *head, const struct http_header *h)
 {
 	static const sl_str ours[] = { STR("content-length"), STR("x-request-id"), STR("server"), STR("date"), STR("alt-svc"),
-		STR("set-cookie"), STR("content-encoding") };
+		STR("set-cookie"), STR("content-encoding"), STR("sluice-receipt") };
 	if (h->value.len == 0 || http_is_hop_header(head, h->name))
 		return false;
 	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
@@ -276,7 +276,12 @@ static void finish_stream(struct request *r)
 		upstream_detach(u);
 	r->complete = true;
 	dispatch_done(r, (r->flags & SL_USAGE_UPSTREAM_ERROR) != 0);
-	frame(r, &r->hold, (sl_str){ done_event, sizeof done_event - 1 });
+	struct buf *end = &r->worker->scratch;
+	buf_clear(end);
+	receipt_comment(r, end);
+	buf_put(end, done_event, sizeof done_event - 1);
+	frame(r, &r->hold, buf_str(end));
+	r->hold.failed |= end->failed;
 	frame_end(r, &r->hold);
 	settle_and_finish(r, buf_str(&r->hold), (sl_str){ NULL, 0 });
 }
@@ -395,6 +400,7 @@ static void end_head(struct request *r, struct buf *head, size_t length)
 {
 	if (r->worker->draining && r->client)
 		r->client->keep_alive = false;
+	receipt_field(r, head);
 	buf_puts(head, r->client && !r->client->keep_alive ? "connection: close\r\ncontent-length: " : "content-length: ");
 	buf_put_u64(head, length);
 	buf_puts(head, "\r\n\r\n");
@@ -455,6 +461,7 @@ void relay_broken(struct request *r, const char *code, const char *text)
 	buf_clear(&r->hold);
 	if (r->sse) {
 		struct buf event = { 0 };
+		receipt_comment(r, &event);
 		answer_event(&event, code, text, r->id);
 		frame(r, &r->hold, buf_str(&event));
 		frame_end(r, &r->hold);

@@ -210,6 +210,7 @@ void upstream_close_idle(struct worker *w);
 void upstream_detach(struct upstream *u);
 
 /* request.c and its kin: a request's life. */
+enum { SHOWN_REQUESTS, SHOWN_TOKENS, SHOWN_COST, SHOWN };
 enum request_stage { REQUEST_AUTH, REQUEST_READ, REQUEST_ASK, REQUEST_WAIT, REQUEST_SENT, REQUEST_RELAY, REQUEST_HELD, REQUEST_OVER };
 struct request {
 	struct request *next, **link; /* worker's list */
@@ -221,7 +222,7 @@ struct request {
 	enum request_stage stage;
 	enum body_door door;
 	struct own *own;             /* a question about the caller itself, see own.c; NULL: none */
-	bool settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
+	bool counted, settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
 	bool done_seen, finished, auth_pending, own_pending, free_later;
 	bool complete;               /* the engine's answer came whole */
 	bool sent;                   /* to an engine, at least once */
@@ -245,7 +246,7 @@ struct request {
 	size_t text_len;
 	int64_t max_output;          /* bound that is sent to the engine, 0: none */
 	int priority;
-	bool has_shown[2];
+	bool has_shown[SHOWN];
 	struct route_use use;        /* of the replica, and what routing knows of the prompt */
 	void *prompt_keys;           /* memory of use.keys and its hold */
 	struct route_waiter waiter;
@@ -254,6 +255,7 @@ struct request {
 	uint64_t started_ns, first_byte_ns, wait_ns;
 	uint64_t started_ms;         /* Unix time */
 	struct body_usage usage;
+	int64_t cost;                /* of it, once it is counted */
 	int64_t events;              /* with content, of a stream */
 	uint64_t answer_bytes;
 	struct buf hold;             /* the end of the answer, until its record is durable */
@@ -265,7 +267,7 @@ struct request {
 
 	/* Large, and not cleared for a new request: each is filled before it is looked at. */
 	struct quota_reservation reservation; /* n is 0 until then */
-	struct quota_limit shown[2]; /* limits for the rate-limit headers: requests, tokens; see has_shown */
+	struct quota_limit shown[SHOWN]; /* limits that answers speak of; see has_shown */
 	struct body body;
 };
 
@@ -316,12 +318,18 @@ void relay_end(struct request *r);
 void relay_broken(struct request *r, const char *code, const char *text);
 
 /* settle.c */
+/* Its use and its cost are what they are: the answer is complete, or will not be. Once. */
+void settle_count(struct request *r);
 void settle_request(struct request *r);
 /* Settles, then lets the end of the answer go out when the record is durable. head: what is in r->hold or in the
  * worker's scratch; body: what follows it, in the arena, or nothing. */
 void settle_and_finish(struct request *r, sl_str head, sl_str body);
 void settle_release_held(struct worker *w, uint64_t committed);
 void settle_finish(struct request *r);
+
+/* receipt.c: what it used and cost, as a field of a head and as a comment of a stream. Counts it: the end has come. */
+void receipt_field(struct request *r, struct buf *out);
+void receipt_comment(struct request *r, struct buf *out);
 
 /* answer.c: answers of our own. */
 struct answer_error {

@@ -24,10 +24,12 @@ model "m" {{ endpoints = {{ "{engine.url}" }}, price = {{ input = 0.10, cached =
 model "big" {{ endpoints = {{ "{engine.url}" }}, price = {{ input = 1, output = 2 }} }}
 tier "default" {{ }}
 tier "two" {{ models = {{ "m" }}, requests = {{ 2, per = "day" }} }}
-tier "poor" {{ cost = {{ "0.000001", per = "month" }} }}
+tier "poor" {{ cost = {{ "0.00002", per = "month" }} }}
 tenant "physics" {{ }}
 tenant "chem" {{ tier = "two" }}
 tenant "poor" {{ tier = "poor" }}
+tier "rich" {{ cost = {{ 5, per = "month" }} }}
+tenant "rich" {{ tier = "rich" }}
 '''
 
 
@@ -139,10 +141,57 @@ plugin "auth/peercred" {{}}
 def test_a_spent_budget_can_still_be_read(site):
     key = site.key("poor")
     statuses = [site.chat(key, max_tokens=1)[0] for _ in range(20)]
-    assert statuses[-1] == 429
+    assert statuses[0] == 200 and statuses[-1] == 429
     assert get(site, key, "/v1/me")[0] == 200
     status, use, _ = get(site, key, "/v1/usage")
     assert status == 200 and use["total"]["requests"] == statuses.count(200)
+
+
+def receipt(text):
+    fields = dict(f.split("=", 1) if "=" in f else (f, "true") for f in text.split(", "))
+    return {k: v.strip('"') for k, v in fields.items()}
+
+
+def test_receipts(site):
+    """What an answer says of itself is what stands in the ledger."""
+    key = site.key("rich")
+    spent = Decimal(0)
+    for stream in (False, True, False, True):
+        status, headers, body = site.chat(key, stream=stream)
+        assert status == 200
+        comment, = [line for line in body.decode().split("\n") if line.startswith(": sluice-receipt: ")] if stream else [None]
+        told = receipt(comment.split(": ", 2)[2] if stream else headers["sluice-receipt"])
+        assert ("sluice-receipt" in headers) != stream and body.endswith(b"data: [DONE]\n\n") == stream
+        record = get(site, key, "/v1/usage/" + headers["x-request-id"])[1]
+        assert told["id"] == headers["x-request-id"] and told["currency"] == "EUR"
+        assert [told[x] for x in ("input", "cached", "output", "cost")] == \
+            [str(record[x]) for x in ("input_tokens", "cached_tokens", "output_tokens", "cost")] and Decimal(told["cost"]) > 0
+        assert ("estimated" in told) == ("estimated" in record["flags"])
+        spent += Decimal(record["cost"])
+        assert Decimal(told["left"]) == Decimal("5.00") - spent
+    # What was refused cost nothing, and says what is left.
+    status, headers, _ = site.chat(key, model="none")
+    assert status == 404 and receipt(headers["sluice-receipt"])["cost"] == "0.00"
+    poor = site.key("poor")
+    while site.chat(poor, max_tokens=1)[0] == 200:
+        pass
+    status, headers, _ = site.chat(poor, max_tokens=1)
+    told = receipt(headers["sluice-receipt"])
+    assert status == 429 and told["cost"] == "0.00" and Decimal(told["left"]) < Decimal("0.00002")
+    # A client without a budget has nothing left to speak of.
+    assert "left" not in receipt(site.chat(site.key("physics"))[1]["sluice-receipt"])
+    assert "sluice-receipt" not in get(site, key, "/v1/models")[2]
+
+
+def test_receipt_of_a_stream_that_breaks(site):
+    key = site.key("physics")
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "n=9 fault=fin"}]}
+    status, headers, data = site.http("POST", "/v1/chat/completions", body, {"authorization": "Bearer " + key})
+    text = data.decode()
+    assert status == 200 and '"error"' in text and "[DONE]" not in text
+    told = receipt(text.split(": sluice-receipt: ")[1].split("\n")[0])
+    record = get(site, key, "/v1/usage/" + headers["x-request-id"])[1]
+    assert (told["output"], told["cost"]) == (str(record["output_tokens"]), record["cost"]) and "upstream_error" in record["flags"]
 
 
 def test_a_store_that_hangs_holds_no_worker_up(site):
