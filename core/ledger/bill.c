@@ -3,6 +3,7 @@
  * records look to whoever asks, at every door alike. */
 #include "core/ledger/bill.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/base/clock.h"
@@ -123,6 +124,22 @@ json_t *ledger_usage_json(uint64_t seq, const sl_usage *u)
 	json_object_update(row, numbers);
 	json_decref(numbers);
 	return row;
+}
+
+static json_t *number_or_null(uint64_t number)
+{
+	return number ? json_integer((json_int_t) number) : json_null();
+}
+
+json_t *ledger_verdict_json(const struct ledger_verdict *v)
+{
+	char digest[2 * sizeof v->digest + 1];
+	for (size_t i = 0; i < sizeof v->digest; i++)
+		snprintf(digest + 2 * i, 3, "%02x", v->digest[i]);
+	return json_pack("{s:b, s:o, s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:s}", "ok", !v->wrong, "first", number_or_null(v->first),
+	                 "folded", number_or_null(v->folded), "verified", number_or_null(v->verified), "digest",
+	                 v->verified ? digest : "", "records", (json_int_t) v->records, "next", number_or_null(v->next), "wrong",
+	                 number_or_null(v->wrong), "wrong_last", number_or_null(v->wrong ? v->wrong_last : 0), "why", v->why);
 }
 
 bool ledger_id_time(sl_str id, uint64_t *wall_ms)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records that are older than the site keeps them: sums, exports, budgets and the chain of digests stay what they were."""
 import json
+import sqlite3
 import time
 
 import pytest
@@ -104,3 +105,33 @@ def test_kill_while_records_are_folded(engine):
         wait_for(lambda: s.usage_rows() == [], "all records to become sums")
         assert s.admin("GET", "/v1/usage")[1]["total"] == total
         assert s.ctl("ledger", "verify").returncode == 0
+
+
+def test_verify_a_file_without_a_daemon(engine, tmp_path):
+    with Site(config(engine)) as s:
+        s.start()
+        secret = s.key("physics")
+        for _ in range(5):
+            assert s.chat(secret)[0] == 200
+        online = s.ctl("ledger", "verify").stdout
+        file = f"{s.folder}/state/sluice.db"
+        assert s.ctl("ledger", "verify", "--file", file).stdout == online, "beside a daemon"
+        s.stop()
+        copy = str(tmp_path / "copy.db")
+        sqlite3.connect(file).execute("VACUUM INTO ?", (copy,))
+        offline = s.ctl("ledger", "verify", "--file", copy).stdout
+        assert offline.startswith("ok up to record") and "digest" in offline
+        noted = offline.split("digest")[1].strip()
+        assert s.ctl("ledger", "verify", "--file", copy, "--known", noted).stdout == offline
+        before = open(copy, "rb").read()
+        assert json.loads(s.ctl("ledger", "verify", "--file", copy, "--json").stdout)["ok"]
+        assert open(copy, "rb").read() == before
+        with sqlite3.connect(copy) as db:
+            seq, = db.execute("SELECT min(seq) FROM usage").fetchone()
+            db.execute("UPDATE usage SET cost = cost - 1 WHERE seq = ?", (seq,))
+        p = s.ctl("ledger", "verify", "--file", copy, check=False)
+        assert p.returncode == 1 and f"record {seq} is not as it was written" in p.stderr
+        missing = s.ctl("ledger", "verify", "--file", str(tmp_path / "none.db"), check=False)
+        assert missing.returncode == 1 and "No such file" in missing.stderr and not (tmp_path / "none.db").exists()
+        (tmp_path / "empty.db").touch()
+        assert s.ctl("ledger", "verify", "--file", str(tmp_path / "empty.db"), check=False).returncode == 1

@@ -149,6 +149,8 @@ static int open_schema(struct store *s, sl_error *error)
 {
 	int64_t tables = 0, version = 0, seq = 0;
 	int code = count_tables(s, &tables, error);
+	if (code == SL_OK && !tables && s->read_only)
+		code = store_error(error, SL_EINVAL, "%.180s is empty", s->path);
 	if (code == SL_OK && !tables) {
 		code = run(s, "BEGIN IMMEDIATE", error);
 		if (code == SL_OK && (code = run(s, schema, error)) == SL_OK && (code = run(s, schema_2, error)) == SL_OK &&
@@ -162,6 +164,9 @@ static int open_schema(struct store *s, sl_error *error)
 	if (version > SCHEMA_VERSION)
 		return store_error(error, SL_ENOTSUP, "%.140s has schema %lld, this sluice knows %d: start the newer sluice that wrote "
 		                   "it, or restore an older copy", s->path, (long long) version, SCHEMA_VERSION);
+	if (s->read_only && version < SCHEMA_VERSION)
+		return store_error(error, SL_ENOTSUP, "%.120s has schema %lld and is only to be read: this sluice would bring it to %d; "
+		                   "look at a copy that it may change", s->path, (long long) version, SCHEMA_VERSION);
 	code = upgrade(s, version, error);
 	if (code == SL_OK)
 		code = read_meta(s, "seq", &seq, error);
@@ -201,17 +206,20 @@ static int store_open(const sl_host *host, const sl_conf *conf, void **self, sl_
 		                : store_error(error, SL_EINVAL, "the store needs a path: plugin \"store/sqlite\" { path = \"...\" }");
 	}
 	s->host = host;
-	int code = make_file(s, error);
-	if (code == SL_OK && sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+	s->read_only = host->conf_int(conf, "read_only");
+	int code = s->read_only ? SL_OK : make_file(s, error);
+	int flags = (s->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | SQLITE_OPEN_NOMUTEX;
+	if (code == SL_OK && sqlite3_open_v2(s->path, &s->db, flags, NULL) != SQLITE_OK)
 		code = store_failed(s, "cannot open", error);
 	if (code == SL_OK) {
 		sqlite3_busy_timeout(s->db, (int) host->conf_int(conf, "busy_timeout"));
 		sqlite3_extended_result_codes(s->db, 1);
-		code = run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY", error);
+		code = run(s, s->read_only ? "PRAGMA temp_store = MEMORY"
+		                           : "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY", error);
 	}
 	if (code == SL_OK)
 		code = open_schema(s, error);
-	if (code == SL_OK)
+	if (code == SL_OK && !s->read_only)
 		code = write_prepare(s, error);
 	if (code != SL_OK) {
 		store_close(s);
@@ -251,6 +259,8 @@ static const sl_option options[] = {
 	{ .name = "path", .type = SL_OPTION_PATH, .flags = SL_OPTION_REQUIRED, .help = "the database file; made when missing" },
 	{ .name = "busy_timeout", .type = SL_OPTION_DURATION, .default_text = "5s", .min = 1, .max = 600000,
 	  .help = "how long to wait for another process that holds the file" },
+	{ .name = "read_only", .type = SL_OPTION_BOOL, .default_text = "false",
+	  .help = "writes nothing: for who only wants to look" },
 };
 
 SL_EXPORT extern const sl_plugin sluice_plugin;

@@ -24,6 +24,7 @@ struct store {
 	sqlite3 *db;
 	char *path;
 	uint64_t last_seq;
+	bool read_only;
 	sqlite3_stmt *statement[STATEMENTS];
 };
 
