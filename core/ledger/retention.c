@@ -143,10 +143,11 @@ void retention_step(struct retention *r, const sl_store_ops *store, void *store_
 	else if (wall_ms > keep_ms)
 		code = step(r, store, store_self, wall_ms - keep_ms, &more, &error);
 	tell(r, code, more, &error);
-	uint64_t pause_ms = more ? 0 : keep_ms / 2 < FOLD_EVERY_MS ? keep_ms / 2 + FOLD_AT_LEAST_MS : FOLD_EVERY_MS;
+	uint64_t end_ns = clock_mono_ns(), pause_ms = keep_ms / 2 < FOLD_EVERY_MS ? keep_ms / 2 + FOLD_AT_LEAST_MS : FOLD_EVERY_MS;
 	if (code == SL_EAGAIN)
 		pause_ms = 1000;
 	else if (code != SL_OK)
 		pause_ms = FOLD_TROUBLE_MS;
-	r->next_ns = now_ns + pause_ms * 1000000;
+	/* However much there is to do, half of the time is free for what has to be fed. */
+	r->next_ns = end_ns + (more && code == SL_OK ? end_ns - now_ns : pause_ms * 1000000);
 }

@@ -12,7 +12,7 @@
 
 enum {
 	FOLD_RECORDS = 2000,    /* of one step, but at least one group */
-	FOLD_GROUPS = 32,
+	FOLD_GROUPS = 256,
 	FOLD_EVERY_MS = 60000,  /* looks so often whether something is due; more often where less is kept than that */
 	FOLD_AT_LEAST_MS = 10,
 	FOLD_TROUBLE_MS = 3600000 /* and so long after it went wrong */
