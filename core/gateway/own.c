@@ -82,16 +82,20 @@ void own_end(struct request *r)
 	r->own = NULL;
 }
 
-/* The worker ends: what the ledger's thread still has of it is its own now. */
+/* The worker ends, and nobody waits for answers any more: what the ledger's thread still has of it is its own now. */
 void own_abandon(struct worker *w)
 {
-	for (struct request *r = w->requests; r; r = r->next) {
-		if (!r->own || !r->own_pending)
+	for (struct request *r = w->requests, *next; r; r = next) {
+		next = r->next;
+		if (!r->own_pending)
 			continue;
 		pthread_mutex_lock(&r->own->lock);
 		r->own->worker = NULL;
 		pthread_mutex_unlock(&r->own->lock);
 		r->own = NULL;
+		r->own_pending = false;
+		if (r->free_later)
+			request_free(r);
 	}
 }
 
@@ -367,6 +371,7 @@ static int ask_request(struct own *own, const sl_store_ops *store, void *store_s
 
 static void on_answer(struct mail *mail);
 
+/* A worker that has ended takes no mail, or has let go of it: then it is freed here. */
 static void on_feeder(void *arg, const sl_store_ops *store, void *store_self)
 {
 	struct own *own = arg;

@@ -239,3 +239,29 @@ def test_clients_that_do_not_wait(site):
         s.close()
     assert get(site, key, "/v1/usage")[0] == 200
     assert site.metric("sluice_requests_total", status="499") == 0
+
+
+def test_the_end_while_the_store_hangs():
+    """Questions that nobody could answer end with words, and sluiced ends with them."""
+    engine = Engine()
+    with Site(config(engine) + 'drain "200ms"\nplugin "store/sqlite" { busy_timeout = "100ms" }\n') as s:
+        s.start()
+        key = s.key("physics")
+        db = sqlite3.connect(f"{s.folder}/state/sluice.db", timeout=10, isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        chat(s, key)
+        sockets = []
+        for _ in range(6):
+            c = socket.create_connection(("127.0.0.1", s.port))
+            c.sendall(f"GET /v1/usage HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\r\n".encode())
+            sockets.append(c)
+        time.sleep(0.2)
+        for c in sockets[:2]:
+            c.close()
+        assert s.stop() == 0
+        assert all(c.recv(4096).startswith(b"HTTP/1.1 503") for c in sockets[2:])
+        db.execute("ROLLBACK")
+        db.close()
+        s.start()
+        assert get(s, key, "/v1/usage")[1]["total"]["requests"] == 1, "the journal had it"
+    engine.stop()
