@@ -19,6 +19,7 @@ EXTRA_DIST += \
 	tests/e2e/test_operating.py \
 	tests/e2e/test_pool.py \
 	tests/e2e/test_pool_crash.py \
+	tests/e2e/test_pool_tree.py \
 	tests/e2e/test_reload.py \
 	tests/e2e/test_routing.py \
 	tests/e2e/test_upstream.py
