@@ -14,11 +14,13 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/agent/files.h"
+#include "core/agent/output.h"
 #include "core/agent/proc.h"
 #include "core/base/clock.h"
 #include "core/base/error.h"
@@ -30,6 +32,8 @@ struct supervisor {
 	json_t *spec;
 	const char *folder;
 	struct program program;
+	struct output output;
+	int children; /* signalfd: one has ended */
 	pid_t job;
 	json_t *status;
 };
@@ -122,12 +126,20 @@ static bool open_stdin(struct supervisor *s)
 	return input_writer >= 0 && fcntl(s->program.in, F_SETFL, 0) == 0;
 }
 
+static int open_output(struct supervisor *s, int stream, const char *name)
+{
+	int log = open_in(s, name, O_WRONLY | O_APPEND | O_CREAT);
+	return log < 0 ? -1 : output_pipe(&s->output, stream, log, s->program.uid, s->program.gid);
+}
+
 static bool open_streams(struct supervisor *s)
 {
 	if (!open_stdin(s))
 		return false;
-	s->program.out = open_in(s, SUPERVISE_OUT, O_WRONLY | O_APPEND | O_CREAT);
-	s->program.err = open_in(s, SUPERVISE_ERR, O_WRONLY | O_APPEND | O_CREAT);
+	s->output.ahead = (uint64_t) json_get_int(s->spec, "ahead", INT64_MAX);
+	s->output.flow = open_in(s, OUTPUT_FLOW, O_RDONLY | O_CREAT);
+	s->program.out = open_output(s, OUTPUT_OUT, SUPERVISE_OUT);
+	s->program.err = open_output(s, OUTPUT_ERR, SUPERVISE_ERR);
 	return s->program.out >= 0 && s->program.err >= 0;
 }
 
@@ -215,19 +227,26 @@ static void save_report(const struct supervisor *s, bool tell)
 	json_decref(report);
 }
 
-/* Waits for everything that descends from us. */
-static void wait_for_all(struct supervisor *s)
+/* Takes leave of those that have ended. False: nothing that descends from us is left. */
+static bool reap(struct supervisor *s)
 {
-	for (;;) {
-		int status;
-		pid_t pid = waitpid(-1, &status, 0);
-		if (pid < 0 && errno == EINTR)
-			continue;
-		if (pid < 0)
-			return;
+	struct signalfd_siginfo info;
+	int status;
+	pid_t pid;
+	while (read(s->children, &info, sizeof info) > 0)
+		;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (pid == s->job && (WIFEXITED(status) || WIFSIGNALED(status)))
 			write_status(s, WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0, "");
-	}
+	return pid == 0 || errno != ECHILD;
+}
+
+/* Stays with everything that descends from us, and keeps what it says. */
+static void wait_for_all(struct supervisor *s)
+{
+	while (reap(s))
+		output_step(&s->output, s->children);
+	output_rest(&s->output);
 }
 
 static void note_memory(struct supervisor *s)
@@ -260,9 +279,15 @@ static bool prepare(struct supervisor *s)
 }
 
 /* Descriptors 0, 1, 2 were the agent's; from here on they lead nowhere but the log. */
-static void detach(void)
+static void detach(struct supervisor *s)
 {
 	struct sigaction action = { .sa_handler = asked_to_close_input };
+	sigset_t children;
+	sigemptyset(&children);
+	sigaddset(&children, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &children, NULL);
+	s->children = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+	s->output = (struct output){ { -1, -1 }, { -1, -1 }, .flow = -1 };
 	sigaction(SIGUSR1, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
@@ -280,7 +305,7 @@ int supervise_main(void)
 {
 	static struct supervisor s; /* all of it is needed for as long as the process lives */
 	sl_error e = { 0 };
-	detach();
+	detach(&s);
 	s.spec = frame_recv(SUPERVISE_FD, &e);
 	if (!s.spec || !prepare(&s)) {
 		log_error("a supervisor has got no program to start: %s", e.text);

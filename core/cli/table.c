@@ -165,7 +165,9 @@ const struct cli_command cli_commands[] = {
 	  .text = "Asks for a lease, waits for it, runs the program and passes input, output and signals. The working "
 	          "directory and the environment go along, but for SLUICE_TOKEN* and *_API_KEY, which --env passes on. "
 	          "Ctrl-C cancels while it waits and is sent to the program when it runs; a second one within 2 seconds "
-	          "releases the lease. The program outlives this terminal: sluicectl attach LEASE comes back to it. The "
+	          "releases the lease. The program outlives this terminal: sluicectl attach LEASE comes back to it. No "
+	          "output is lost while something reads it: the program waits, as with any pipe. It does not wait for one that "
+	          "reads nothing for limits.output_wait, 30 s; what is lost then is said, and the exit code is not 0. The "
 	          "exit code is the program's; see sluicectl help exit-codes.",
 	  .examples = "run -G 2 -t 2h -- python train.py\nrun --memory 40G -p research -J sweep -- ./sweep.sh\n"
 	              "run --detach -- ./nightly.sh  prints the lease, L1042",
@@ -321,6 +323,7 @@ const struct cli_topic cli_topics[] = {
 	  "6    a wait ran out\n"
 	  "run and attach end with the program's own code, and these:\n"
 	  "128+N   signal N ended it\n"
+	  "123  it ended with 0, but bytes of its output were lost on the way\n"
 	  "124  its time was over\n"
 	  "125  sluice failed before the program began, or the lease was refused, cancelled or preempted\n"
 	  "126  the program cannot be executed\n"

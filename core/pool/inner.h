@@ -11,6 +11,7 @@
  *   settle.c  what the agent says about leases and devices, matched with what we know
  *   mark.c    what is remembered of devices
  *   watch.c   watchers and their output
+ *   pace.c    programs wait for attached clients that read
  *   show.c    views and metrics */
 #ifndef CORE_POOL_INNER_H
 #define CORE_POOL_INNER_H
@@ -52,11 +53,15 @@ struct pool_watch {
 	struct pool *pool;
 	uint64_t id, number;
 	bool logs, dead, told_first, told_end;
+	bool paces;             /* the program waits for it */
+	bool held, told_slow;   /* it takes no output at the moment; said that the program goes on without it */
+	int64_t held_mono_ms;   /* since when */
 	struct {
 		int64_t next;       /* offset of what comes next; below 0 as asked for and not yet known */
 		bool fetching;      /* a piece was asked for */
 		bool behind;        /* more came meanwhile: fetch again */
 		bool done;          /* nothing will come any more */
+		int64_t paced;      /* the agent was told that it is here */
 	} stream[2];                /* out, err */
 	void (*event)(void *arg, const struct pool_event *);
 	void *arg;
@@ -73,6 +78,8 @@ struct job {
 	bool timed;                 /* its run is measured here, not taken over from before */
 	uint64_t notice_ms;         /* of its release */
 	unsigned watchers;
+	bool paced;                 /* the agent holds its output back */
+	int64_t pace[2], pace_until_ms; /* what the agent was told; the time on our clock when a missing reader is given up */
 	uint64_t told_reason;       /* hash of the last reason that watchers of a waiting lease got */
 };
 
@@ -242,6 +249,17 @@ void watch_soon(struct pool *pool); /* the first word to new ones */
 void watch_connected(struct pool *pool);
 void watch_disconnected(struct pool *pool);
 void watch_free_all(struct pool *pool);
+/* It takes output again. */
+void watch_go_on(struct pool_watch *w);
+
+/* pace.c */
+/* Tells the agent how far the lease's readers are, if there are any, or that there are none. */
+void pace_lease(struct pool *pool, struct job *job);
+/* For how long the output of one that is about to start waits for its first reader. */
+int64_t pace_start(struct pool *pool, struct job *job);
+/* The watcher has got more of the stream. */
+void pace_moved(struct pool_watch *w, int stream);
+void pace_tick(struct pool *pool);
 
 /* show.c */
 json_t *show_lease(struct pool *pool, const struct job *job, bool in_full);

@@ -137,6 +137,7 @@ static void on_tick(uv_timer_t *timer)
 	agent_tick(&pool->agent, now);
 	change_expire(pool, now);
 	charge_running(pool, now);
+	pace_tick(pool);
 	/* What could not be sent at its time. */
 	for (size_t i = 0; pool->agent.ready && i < pool->n_leases; i++) {
 		struct job *job = job_of(pool->leases[i]);

@@ -94,6 +94,11 @@ struct pool_watch;
 struct pool_watch *pool_watch(struct pool *pool, uint64_t number, bool logs, int64_t out_from, int64_t err_from,
                               void (*event)(void *arg, const struct pool_event *), void *arg);
 void pool_unwatch(struct pool_watch *watch);
+/* The program is not to be so far ahead of this watcher that output is lost to it: an attached client. */
+void pool_watch_pace(struct pool_watch *watch);
+/* held: the watcher takes no more output now, until called with false; states come all the same. One that the program
+ * waits for does so for limits.output_wait, then the program goes on. Allowed from within event(). NULL is allowed. */
+void pool_watch_hold(struct pool_watch *watch, bool held);
 /* One piece of a lease's log, also after its end while the agent keeps it. done() once: data NULL on an error. */
 int pool_logs(struct pool *pool, uint64_t number, const char *source, int64_t from, size_t max,
               void (*done)(void *arg, const char *data, size_t len, uint64_t from, uint64_t next), void *arg, sl_error *error);

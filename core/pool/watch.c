@@ -93,6 +93,8 @@ static void hand_over(struct pool_watch *w, int stream, uint64_t from, const cha
 	w->stream[stream].next = (int64_t) (from + len);
 	if (len)
 		tell(w, &(struct pool_event){ .log = stream_names[stream], .from = from, .data = { data, len } });
+	if (!w->dead)
+		pace_moved(w, stream);
 }
 
 static void on_piece(struct pool *pool, uint64_t arg, const json_t *ok, const sl_error *error)
@@ -147,7 +149,7 @@ static void pump(struct pool_watch *w, int stream)
 {
 	struct pool *pool = w->pool;
 	const struct job *job = pool_job(pool, w->number);
-	if (!w->logs || w->dead || w->stream[stream].done)
+	if (!w->logs || w->dead || w->held || w->stream[stream].done)
 		return;
 	if (w->stream[stream].fetching) {
 		w->stream[stream].behind = true;
@@ -173,6 +175,17 @@ static void pump_lease(struct pool *pool, uint64_t number)
 			pump(w, 1);
 			check_end(w);
 		}
+	pool->watch_depth--;
+	sweep(pool);
+}
+
+void watch_go_on(struct pool_watch *w)
+{
+	struct pool *pool = w->pool;
+	pool->watch_depth++;
+	pump(w, 0);
+	pump(w, 1);
+	check_end(w);
 	pool->watch_depth--;
 	sweep(pool);
 }
@@ -275,7 +288,7 @@ void watch_log(struct pool *pool, const json_t *event)
 		int64_t next = w->stream[stream].next;
 		if (next == -1)
 			next = from;
-		if (w->stream[stream].fetching || next < 0 || next < from)
+		if (w->stream[stream].fetching || w->held || next < 0 || next < from)
 			pump(w, stream);
 		else if (next < from + (int64_t) len)
 			hand_over(w, stream, (uint64_t) next, data + (next - from), len - (size_t) (next - from));

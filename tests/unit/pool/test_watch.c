@@ -279,3 +279,44 @@ Test(watch, pieces_of_a_log)
 	cr_expect_eq(pool_logs(w->pool, number, "out", 0, 3, on_piece, NULL, &error), SL_EUNAVAILABLE);
 	world_free(w);
 }
+
+static bool is_paced(struct world *w, uint64_t number)
+{
+	return agent_asked(w, "pace", number) > 0;
+}
+
+Test(watch, a_program_waits_for_who_is_attached_and_reads)
+{
+	struct world *w = world_new(1);
+	struct seen s = { 0 }, other = { 0 };
+	w->conf.output_wait_ms = 1;
+	uint64_t number = submit(w, "a", 1), second;
+	watch(w, &s, number, true, 0);
+	cr_assert(world_state(w, number, "running"));
+	world_settle(w);
+	cr_expect_eq(agent_asked(w, "pace", number), 0, "a watcher that is not attached holds nobody up");
+	pool_watch_pace(s.watch);
+	cr_expect(world_until(w, is_paced, number));
+	/* One that takes nothing gets nothing, until it does again. */
+	pool_watch_hold(s.watch, true);
+	agent_output(w, number, "some output\n");
+	world_settle(w);
+	cr_expect_str_eq(s.out, "");
+	pool_watch_hold(s.watch, false);
+	cr_expect(world_until(w, has_output, (uintptr_t) &s));
+	pool_watch_hold(NULL, true);
+	agent_end(w, number, 0, 0);
+	cr_assert(world_until(w, ended, (uintptr_t) &s));
+	cr_expect_str_eq(s.out, "some output\n");
+	pool_unwatch(s.watch);
+	/* Never for its own sake: with 0 nobody is waited for. */
+	w->conf.output_wait_ms = 0;
+	second = submit(w, "b", 1);
+	watch(w, &other, second, true, 0);
+	pool_watch_pace(other.watch);
+	cr_assert(world_state(w, second, "running"));
+	world_settle(w);
+	cr_expect_eq(agent_asked(w, "pace", second), 0);
+	pool_unwatch(other.watch);
+	world_free(w);
+}
