@@ -180,7 +180,8 @@ const struct cli_command cli_commands[] = {
 	{ .noun = "logs", .alias = "log", .role = "owner", .args = "LEASE", .args_min = 1, .args_max = 1,
 	  .options = logs_options, .summary = "what a program has written",
 	  .text = "Its output to stdout, its errors to stderr: the last 256 KiB of each, or with -f all that is kept and "
-	          "then what comes.",
+	          "then what comes. The last 4 MiB of each are kept while it runs and for an hour after its end, of the last "
+	          "1,000 leases that have ended.",
 	  .examples = "logs L1042\nlogs -f --tail 100 L1042\nlogs --source err L1042", .run = logs_run },
 	{ .noun = "release", .role = "owner", .args = "LEASE...", .args_min = 1, .args_max = CLI_ARGS_MAX,
 	  .options = release_options, .summary = "end leases, or cancel waiting ones",

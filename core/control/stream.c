@@ -169,7 +169,7 @@ void control_lease_stream(struct call *call)
 {
 	uint64_t number;
 	int64_t out, err, attached;
-	json_t *lease = call_own_lease(call, &number);
+	json_t *lease = call_own_log(call, &number);
 	if (!lease)
 		return;
 	if (!call_query_int(call, "out", -INT64_MAX, INT64_MAX, 0, &out) || !call_query_int(call, "err", -INT64_MAX, INT64_MAX, 0, &err) ||

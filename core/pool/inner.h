@@ -26,8 +26,6 @@
 
 enum {
 	POOL_LEASES_MAX = 100000,   /* open ones */
-	POOL_ENDED_MAX = 1000,      /* that ended lately: shown, and their output kept by the agent */
-	POOL_ENDED_MS = 3600000,    /* for so long */
 	POOL_PENDING_MAX = 65536,   /* changes that are not yet durable */
 	POOL_ACTIONS_MAX = 256,     /* of one round; a full answer is followed by another round */
 	POOL_RETRY_MS = 100,        /* a change that the ledger refused is offered again */
@@ -170,6 +168,8 @@ const struct plan_queue *pool_queue(const struct pool *pool, const char *name);
  * has happened; the record follows when the ledger takes it. What the change asks for is done once it is durable. */
 int change_decide(struct pool *pool, struct job *job, enum lease_state to, const char *reason, sl_error *error);
 void change_fact(struct pool *pool, struct job *job, enum lease_state to, const char *reason);
+/* The same of what happened at an earlier time: both clocks. */
+void change_fact_at(struct pool *pool, struct job *job, enum lease_state to, const char *reason, struct lease_now at);
 /* The first record of a lease that has just been entered. */
 int change_first(struct pool *pool, struct job *job, sl_error *error);
 void change_committed(struct pool *pool, uint64_t seq);
@@ -184,7 +184,8 @@ bool change_durable(const struct pool *pool, const struct job *job);
 void change_act(struct pool *pool, struct job *job);
 /* Ends the wait of those who have been over for long: forgotten at the agent and here. */
 void change_expire(struct pool *pool, struct lease_now now);
-void change_remember_ended(struct pool *pool, uint64_t number);
+/* It ended so long ago. */
+void change_remember_ended(struct pool *pool, uint64_t number, uint64_t age_ms);
 
 /* charge.c */
 void charge_terms(struct pool *pool, struct lease *lease);

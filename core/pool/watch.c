@@ -352,6 +352,12 @@ void watch_free_all(struct pool *pool)
 	pool->watches = NULL;
 }
 
+bool pool_log_kept(struct pool *pool, uint64_t number)
+{
+	const struct job *job = pool_job(pool, number);
+	return !job || job->known_to_agent || !pool->agent.ready || !lease_state_over(job->lease.state) || !job->lease.started_ms;
+}
+
 struct log_request {
 	void (*done)(void *arg, const char *data, size_t len, uint64_t from, uint64_t next);
 	void *arg;
@@ -376,10 +382,12 @@ int pool_logs(struct pool *pool, uint64_t number, const char *source, int64_t fr
 	const struct job *job = pool_job(pool, number);
 	if (strcmp(source, "out") != 0 && strcmp(source, "err") != 0)
 		return error_set(error, SL_EINVAL, "there is no stream '%s': out or err", source);
+	if (!pool_log_kept(pool, number))
+		return error_set(error, SL_ENOTFOUND, "the log of L%llu is no longer kept (" POOL_ENDED_WORDS ")",
+		                 (unsigned long long) number);
 	if (job && !job->known_to_agent && pool->agent.ready)
 		return error_set(error, SL_ENOTFOUND, "L%llu has no output: it %s", (unsigned long long) number,
-		                 lease_state_over(job->lease.state) ? "never ran, or its output is not kept any more"
-		                                                    : "does not run yet");
+		                 lease_state_over(job->lease.state) ? "never ran" : "does not run yet");
 	struct log_request *request = malloc(sizeof *request);
 	if (!request)
 		return error_set(error, SL_ENOMEM, "out of memory");

@@ -276,12 +276,16 @@ Test(pool, ended_while_nobody_looked)
 	uint64_t number = submit(w, "a", 1), waits = submit(w, "b", 1);
 	cr_assert(world_state(w, number, "running"));
 	world_close_pool(w);
+	agent_lease(w, number)->started_ms -= 60000;
+	json_object_set_new(json_object_get(w->ledger.records, "L1"), "started_ms",
+	                    json_integer(agent_lease(w, number)->started_ms));
 	agent_lease(w, number)->ended_ms = agent_lease(w, number)->started_ms + 5000;
 	agent_end(w, number, 7, 0);
 	world_open_pool(w);
 	cr_assert(world_state(w, number, "ended"));
 	cr_expect_str_eq(member(w, number, "exit_code"), "7");
 	json_t *record = json_object_get(w->ledger.records, "L1");
+	cr_expect_eq(json_get_int(record, "ended_ms", 0), (int64_t) agent_lease(w, number)->ended_ms, "when the agent saw it end");
 	cr_expect_eq(json_get_int(record, "device_ms", 0), 5000, "by the agent's own times");
 	cr_assert(world_state(w, waits, "running"));
 	world_free(w);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/clock.h"
 #include "core/base/json.h"
 #include "core/base/str.h"
 #include "tests/unit/pool/harness.h"
@@ -318,5 +319,31 @@ Test(watch, a_program_waits_for_who_is_attached_and_reads)
 	world_settle(w);
 	cr_expect_eq(agent_asked(w, "pace", second), 0);
 	pool_unwatch(other.watch);
+	world_free(w);
+}
+
+Test(watch, what_has_ended_is_readable_after_a_restart)
+{
+	struct world *w = world_new(1);
+	struct seen s = { 0 };
+	uint64_t number = submit(w, "a", 1);
+	cr_assert(world_state(w, number, "running"));
+	agent_output(w, number, "kept");
+	agent_end(w, number, 0, 0);
+	cr_assert(world_state(w, number, "ended"));
+	world_restart(w);
+	world_settle(w);
+	watch(w, &s, number, true, 0);
+	cr_assert(world_until(w, ended, (uintptr_t) &s));
+	cr_expect_str_eq(s.out, "kept");
+	pool_unwatch(s.watch);
+	cr_expect(pool_log_kept(w->pool, number));
+	/* For an hour: one that ended before that is the store's. */
+	json_object_set_new(json_object_get(w->ledger.records, "L1"), "ended_ms", json_integer((json_int_t) clock_wall_ms() - 3600001));
+	world_restart(w);
+	world_settle(w);
+	json_t *lease = pool_lease(w->pool, number);
+	cr_expect_null(lease);
+	json_decref(lease);
 	world_free(w);
 }
