@@ -222,7 +222,7 @@ const struct cli_command cli_commands[] = {
 	  .args_max = 1, .options = yes_options, .summary = "remove a tenant that has no keys",
 	  .examples = "tenants delete physics", .run = tenants_delete_run },
 
-	LIST("keys", "key", "anyone", keys_list, keys_options, "API keys", "keys\nkeys --tenant physics"),
+	LIST("keys", "key", "anyone", keys_list, keys_options, "API keys: your own; a tenant's, for operators and admins", "keys\nkeys --tenant physics"),
 	{ .noun = "keys", .alias = "key", .verb = "create", .role = "admin", .args = "[NAME]", .args_max = 1,
 	  .options = key_options, .summary = "a new key, on stdout, once",
 	  .examples = "keys create notebook --tenant physics --user dana --expires 90d", .run = keys_create_run },
@@ -298,7 +298,7 @@ const struct cli_command cli_commands[] = {
 	  .examples = "plugins check ./fair2.so", .run = plugin_check_run },
 	{ .noun = "plugins", .alias = "plugin", .verb = "test", .args = "FILE", .args_min = 1, .args_max = 1,
 	  .options = plugin_test_options, .summary = "does this backend keep what backend.h promises",
-	  .text = "A line for each promise, tried in a process of its own with a deadline. Devices are prepared, released, "
+	  .text = "For plugins of the kind backend. A line for each promise, tried in a process of its own with a deadline. Devices are prepared, released, "
 	          "and so scrubbed: run it where no lease has them. Devices on which the backend sees a process are left alone. "
 	          "Ends with 1 when a promise is broken.",
 	  .examples = "plugins test ./mygpu.so\nplugins test ./mygpu.so --option root=/tmp/sys --json", .run = plugin_test_run },

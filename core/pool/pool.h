@@ -143,7 +143,8 @@ struct pool_names {
 uint64_t pool_find(struct pool *pool, const struct pool_search *search, struct pool_names *several);
 
 struct pool_totals {
-	unsigned devices, leased, free, faulty, draining;
+	unsigned devices; /* the sum of these: each is one of them; unknown: free, but its agent is away; held: for a lease */
+	unsigned leased, free, faulty, draining, unknown, held;
 	unsigned running, waiting;
 	uint64_t longest_wait_ms;
 };

@@ -439,6 +439,10 @@ static void test_keys(void)
 	answer_free(&a);
 	expect(DANA, "GET", "/v1/keys", NULL, 200, "[]");
 	expect("chem/carl:lease", "GET", "/v1/keys", NULL, 200, key);
+	expect("chem/mia:lease", "GET", "/v1/keys", NULL, 200, "[]");
+	expect("chem/mia:lease", "GET", "/v1/keys?tenant=chem", NULL, 200, "[]");
+	expect("chem/olga:operator", "GET", "/v1/keys", NULL, 200, key);
+	expect("chem/:lease", "GET", "/v1/keys", NULL, 200, key);
 	expect_error(DANA, "GET", "/v1/keys?tenant=chem", NULL, 404, "unknown_tenant");
 	expect_error("/nobody:lease", "GET", "/v1/keys?tenant=chem", NULL, 404, "unknown_tenant");
 	expect("/nobody:lease", "GET", "/v1/keys", NULL, 200, "[]");

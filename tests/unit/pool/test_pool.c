@@ -91,9 +91,27 @@ Test(pool, two_leases_one_device)
 	cr_expect_eq(totals.running, 1);
 	cr_expect_eq(totals.waiting, 1);
 	cr_expect_eq(totals.free, 0);
+	cr_expect_eq(totals.leased, 1);
+	cr_expect_eq(totals.devices, 1);
 	agent_end(w, first, 0, 0);
 	cr_assert(world_state(w, second, "running"));
 	cr_expect_str_eq(agent_lease(w, second)->devices[0], "GPU-0");
+	world_free(w);
+}
+
+Test(pool, devices_add_up_while_the_agent_is_away)
+{
+	struct world *w = world_new(3);
+	struct pool_totals t;
+	uint64_t number = submit(w, "a", 1);
+	cr_assert(world_state(w, number, "running"));
+	agent_down(w);
+	cr_assert(world_until(w, agent_away, 0));
+	pool_totals(w->pool, &t);
+	cr_expect_eq(t.devices, 3);
+	cr_expect_eq(t.leased, 1);
+	cr_expect_eq(t.unknown, 2);
+	cr_expect_eq(t.free + t.faulty + t.draining + t.held, 0);
 	world_free(w);
 }
 
