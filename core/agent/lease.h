@@ -45,7 +45,7 @@ struct lease {
 	uint64_t ended_ms;
 	int exit_code, signal;
 	char reason[SL_ERROR_TEXT];
-	uint64_t memory_peak;
+	uint64_t memory_peak, output_lost;
 	bool oom;
 	json_t *faulty;
 	/* At work */

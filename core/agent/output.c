@@ -56,7 +56,7 @@ static bool must_wait(const struct output *o, int stream)
 	return o->taken[stream] >= flow.read[stream] && o->taken[stream] - flow.read[stream] >= o->ahead;
 }
 
-/* A log that cannot be written to, as on a full disk, loses output; the program goes on. */
+/* A log that cannot be written to, as on a full disk, loses output; the program goes on, and its end says so. */
 static void put(struct output *o, int stream, const char *data, size_t len)
 {
 	while (len) {
@@ -64,9 +64,9 @@ static void put(struct output *o, int stream, const char *data, size_t len)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			if (!o->refused)
+			if (!o->lost)
 				log_error("output is lost: its log cannot be written: %s", strerror(errno));
-			o->refused = true;
+			o->lost += len;
 			return;
 		}
 		o->taken[stream] += (uint64_t) n;

@@ -30,7 +30,8 @@ struct output {
 	int from[OUTPUT_STREAMS], to[OUTPUT_STREAMS], flow; /* -1: none */
 	uint64_t taken[OUTPUT_STREAMS];
 	uint64_t ahead;  /* bytes in front of the reader */
-	bool held[OUTPUT_STREAMS], refused;
+	uint64_t lost;   /* bytes that a log did not take: its disk is full, or ill */
+	bool held[OUTPUT_STREAMS];
 };
 
 /* Makes a stream's pipe, whose other end is the program's (owned by uid and gid, so that it may open /dev/stdout anew).

@@ -28,6 +28,9 @@
 #include "core/base/log.h"
 #include "core/loop/frame.h"
 
+#define SUPERVISE_ROOM "room"
+enum { ROOM_BYTES = 64 * 1024 };
+
 struct supervisor {
 	json_t *spec;
 	const char *folder;
@@ -55,15 +58,38 @@ struct failure {
 	char step[60]; /* empty: exec itself */
 };
 
+/* A full disk, most likely of this very program's output, must not hide how it ended: some room is kept for that. */
+static void keep_room(const struct supervisor *s)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof path, "%s/%s", s->folder, SUPERVISE_ROOM);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int rc = fd < 0 ? errno : posix_fallocate(fd, 0, ROOM_BYTES);
+	if (rc)
+		log_warn("%s: %s", path, strerror(rc));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void put_status(const struct supervisor *s)
+{
+	char path[PATH_MAX];
+	sl_error e = { 0 };
+	if (files_write_json(s->folder, SUPERVISE_STATUS, s->status, &e) == SL_OK)
+		return;
+	snprintf(path, sizeof path, "%s/%s", s->folder, SUPERVISE_ROOM);
+	if (unlink(path) < 0 || files_write_json(s->folder, SUPERVISE_STATUS, s->status, &e) != SL_OK)
+		log_error("%s", e.text);
+}
+
 static void write_status(struct supervisor *s, int exit_code, int signal_number, const char *reason)
 {
-	sl_error e = { 0 };
 	json_decref(s->status);
-	s->status = json_pack("{s:i,s:i,s:I,s:I}", "exit_code", exit_code, "signal", signal_number, "ended_ms",
-	                      (json_int_t) clock_wall_ms(), "memory_peak", (json_int_t) 0);
+	s->status = json_pack("{s:i,s:i,s:I,s:I,s:I}", "exit_code", exit_code, "signal", signal_number, "ended_ms",
+	                      (json_int_t) clock_wall_ms(), "memory_peak", (json_int_t) 0, "output_lost",
+	                      (json_int_t) s->output.lost);
 	json_set_str(s->status, "reason", (sl_str){ reason, strlen(reason) });
-	if (files_write_json(s->folder, SUPERVISE_STATUS, s->status, &e) != SL_OK)
-		log_error("%s", e.text);
+	put_status(s);
 }
 
 /* A member of the spec that is an array of strings, as execve wants it. Strings are borrowed from the spec. */
@@ -136,6 +162,7 @@ static bool open_streams(struct supervisor *s)
 {
 	if (!open_stdin(s))
 		return false;
+	keep_room(s);
 	s->output.ahead = (uint64_t) json_get_int(s->spec, "ahead", INT64_MAX);
 	s->output.flow = open_in(s, OUTPUT_FLOW, O_RDONLY | O_CREAT);
 	s->program.out = open_output(s, OUTPUT_OUT, SUPERVISE_OUT);
@@ -249,13 +276,15 @@ static void wait_for_all(struct supervisor *s)
 	output_rest(&s->output);
 }
 
-static void note_memory(struct supervisor *s)
+/* What is known once all have gone. */
+static void note_rest(struct supervisor *s)
 {
 	struct rusage use;
 	if (getrusage(RUSAGE_CHILDREN, &use) < 0 || !s->status)
 		return;
+	json_object_set_new(s->status, "output_lost", json_integer((json_int_t) s->output.lost));
 	json_object_set_new(s->status, "memory_peak", json_integer((json_int_t) use.ru_maxrss * 1024));
-	files_write_json(s->folder, SUPERVISE_STATUS, s->status, NULL);
+	put_status(s);
 }
 
 static bool prepare(struct supervisor *s)
@@ -325,6 +354,6 @@ int supervise_main(void)
 	if (s.program.cgroup_procs >= 0)
 		close(s.program.cgroup_procs);
 	wait_for_all(&s);
-	note_memory(&s);
+	note_rest(&s);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/base/clock.h"
+#include "core/base/json.h"
 #include "core/base/str.h"
 #include "core/cli/ending.h"
 #include "core/cli/format.h"
@@ -352,6 +353,8 @@ static int session_failed(struct session *s)
 static int exit_of(struct session *s)
 {
 	int code = ending_exit(s->follow.ended);
+	/* What its log could not take is in no offset. */
+	s->missing += json_get_int(s->follow.ended, "output_lost_bytes", 0);
 	if (s->missing == 0)
 		return code;
 	cli_note(s->cli, "sluicectl: the output of %s is incomplete: %lld bytes are missing", s->follow.lease,

@@ -140,6 +140,7 @@ static void take_run(struct job *job, const json_t *entry)
 	lease->signal = (int) json_get_int(entry, "signal", 0);
 	lease->oom = json_get_bool(entry, "oom", false);
 	lease->memory_peak_bytes = time_of(entry, "memory_peak_bytes");
+	lease->output_lost_bytes = time_of(entry, "output_lost_bytes");
 }
 
 static enum lease_state final_state(const struct lease *lease, const json_t *entry)

@@ -126,3 +126,23 @@ def test_nobody_attached(site):
     lease = site.ctl("run", "--detach", "--", "seq", "1", str(LINES)).stdout.strip()
     wait_for(lambda: site.admin("GET", f"/v1/gpu/leases/{lease}")[1]["state"] == "ended", "the end", 30)
     assert site.ctl("logs", lease).stdout.endswith(f"\n{LINES}\n")
+
+
+def test_a_full_disk():
+    """What a log has no room for is lost, and is no success."""
+    with Site(POOL, agent=True) as s:
+        state = f"{s.folder}/state-agent"
+        os.mkdir(state, 0o700)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "none", state], capture_output=True).returncode:
+            pytest.skip("no mounts here")
+        try:
+            s.start()
+            wait_for(lambda: len(s.admin("GET", "/v1/gpu/devices")[1]) == 2, "devices")
+            p = run(s, "run", "--no-stdin", "--", "seq", "1", str(LINES))
+            out, err = p.communicate(timeout=120)
+            assert p.returncode == 123, err
+            assert f"is incomplete: {len(WHOLE) - len(out)} bytes are missing".encode() in err
+        finally:
+            s.stop()
+            s.stop_agent()
+            subprocess.run(["umount", state])
