@@ -22,6 +22,7 @@ enum {
 	BACKEND_ABOUT_MAX = 1024,       /* of what a backend says of itself */
 	AGENT_LOG_BYTES = 4 << 20,      /* kept of each stream when the start does not say */
 	AGENT_REST_MS = 5000,           /* between TERM and KILL of what a program leaves behind when it ends */
+	AGENT_HOLD_MAX_MS = 3600000,    /* a program may be told to wait for its reader for so long at once */
 	AGENT_STUCK_MS = 60000,         /* after KILL: then its devices are called faulty */
 	AGENT_LOG_PIECE = 256 << 10     /* most bytes of a log in one message */
 };

@@ -231,7 +231,8 @@ int reload_run(struct cli *cli)
 	} else if (code == CLI_DONE) {
 		json_array_foreach (json_object_get(answer, "warnings"), i, warning)
 			if (json_is_string(warning))
-				cli_note(cli, "warning: %s", json_string_value(warning));
+				cli_note(cli, "%s%s", strstr(json_string_value(warning), "warning: ") ? "" : "warning: ",
+				         json_string_value(warning));
 		cli_note(cli, "Configuration %s runs now", json_get_str(answer, "config", "?"));
 	}
 	json_decref(answer);

@@ -95,6 +95,8 @@ enum plugin_refusal plugin_check_file(const char *path, struct buf *out);
 /* `sluicectl plugin test FILE`: does a backend keep what its header promises? Loaded as the agent does, in child
  * processes with deadlines. [{"check","result": "ok", "failed" or "skipped","promise","why"}]; the caller decrefs. */
 json_t *plugin_test_file(const char *path, const json_t *options);
+/* What a plugin file says that it is, looked at in a child. False: it is no plugin that can be loaded. */
+bool plugin_name_file(const char *path, char kind[32], char name[SL_NAME_MAX]);
 /* `sluicectl plugin list`: {"kind","name","version","path","abi","summary","refusal"} for each file in the folder,
  * each looked at in a child. The caller decrefs. */
 json_t *plugin_list(void);

@@ -330,7 +330,7 @@ static json_t *with_lease(uint64_t number)
 	return json_pack("{s:s}", "lease", id);
 }
 
-static json_t *start_request(const struct lease *lease)
+static json_t *start_request(const struct lease *lease, int64_t hold_ms)
 {
 	json_t *request = with_lease(lease->number), *devices = json_array();
 	for (uint32_t i = 0; i < lease->n_places; i++)
@@ -350,6 +350,8 @@ static json_t *start_request(const struct lease *lease)
 	json_object_set_new(request, "log_bytes", json_integer(POOL_LOG_BYTES));
 	json_object_set_new(request, "limit_ms", json_integer((json_int_t) lease->time_ms));
 	json_object_set_new(request, "notice_ms", json_integer(POOL_NOTICE_MS));
+	if (hold_ms)
+		json_object_set_new(request, "hold_ms", json_integer((json_int_t) hold_ms));
 	return request;
 }
 
@@ -357,7 +359,7 @@ void agent_start(struct pool *pool, struct job *job)
 {
 	if (!pool->agent.ready || job->start_sent)
 		return;
-	if (agent_call(&pool->agent, "start", start_request(&job->lease), settle_started, job->lease.number, NULL) != SL_OK)
+	if (agent_call(&pool->agent, "start", start_request(&job->lease, pace_start(pool, job)), settle_started, job->lease.number, NULL) != SL_OK)
 		return;
 	job->start_sent = job->known_to_agent = true;
 	if (job->lease.state == LEASE_GRANTED)

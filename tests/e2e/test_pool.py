@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Jobs on simulated devices: run, wait, signals, time limits, restarts; and models that sluice starts by itself."""
+import datetime
 import json
 import os
 import shutil
@@ -169,6 +170,28 @@ def test_jobs_outlive_the_agent(pool):
     wait_for(lambda: pool.admin("GET", f"/v1/gpu/leases/{lease}")[1]["state"] == "ended", "the end", 20)
     ended = pool.admin("GET", f"/v1/gpu/leases/{lease}")[1]
     assert ended["exit_code"] == 4 and "still here" in pool.ctl("logs", lease).stdout
+
+
+def test_ended_leases_after_a_restart(pool):
+    """Their logs, and when they ended, are what they were."""
+    lease = pool.ctl("run", "--detach", "--", "sh", "-c", "sleep 1; echo to be kept").stdout.strip()
+    wait_for(lambda: pool.admin("GET", f"/v1/gpu/leases/{lease}")[1]["state"] == "running", "the job")
+    pool.stop()
+    wait_for(lambda: pool.agent_leases()[lease]["state"] == "ended", "its end at the agent")
+    told = pool.agent_leases()[lease]["ended_ms"]
+    time.sleep(1)
+    pool.start()
+    wait_for(lambda: pool.admin("GET", f"/v1/gpu/leases/{lease}")[1]["state"] == "ended", "its end")
+    ended = pool.admin("GET", f"/v1/gpu/leases/{lease}")[1]
+    at = datetime.datetime.fromisoformat(ended["ended_at"].replace("Z", "+00:00")).timestamp()
+    assert abs(at - told / 1000) < 0.01, (ended, told)
+    begun = datetime.datetime.fromisoformat(ended["started_at"].replace("Z", "+00:00")).timestamp()
+    assert abs(ended["run_s"] - (at - begun)) < 0.1, "the bill speaks of the same time"
+    assert pool.ctl("logs", lease).stdout == "to be kept\n"
+    pool.kill()
+    pool.start()
+    for words in (["logs"], ["logs", "-f"]):
+        assert pool.ctl(*words, lease).stdout == "to be kept\n"
 
 
 def test_one_name_of_two_leases(pool):
