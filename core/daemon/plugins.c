@@ -9,7 +9,7 @@
 #include "core/base/str.h"
 #include "core/daemon/daemon.h"
 
-static struct plugin_spec spec_of(const struct conf_plugin *p, char where[256])
+struct plugin_spec plugins_spec(const struct conf_plugin *p, char where[256])
 {
 	where[0] = '\0';
 	if (p->place.file)
@@ -34,7 +34,7 @@ int plugins_check(const struct conf *conf, struct buf *report)
 	for (size_t i = 0; i < conf->n_plugins; i++) {
 		char where[256];
 		sl_error error;
-		struct plugin_spec spec = spec_of(&conf->plugins[i], where);
+		struct plugin_spec spec = plugins_spec(&conf->plugins[i], where);
 		json_t *options = options_with_path(conf, &conf->plugins[i]);
 		spec.options = options;
 		int found = plugin_check(&spec, &none, NULL, &error);
@@ -45,6 +45,8 @@ int plugins_check(const struct conf *conf, struct buf *report)
 		if (!conf->plugins[i].optional)
 			code = SL_EINVAL;
 	}
+	if (code == SL_OK)
+		fit_check(conf, report);
 	return code;
 }
 
@@ -73,7 +75,7 @@ static int tenant_find(void *ctx, sl_str tenant, sl_str tier, sl_identity *out, 
 static int open_one(struct daemon *d, const struct conf_plugin *p, sl_error *error)
 {
 	char where[256];
-	struct plugin_spec spec = spec_of(p, where);
+	struct plugin_spec spec = plugins_spec(p, where);
 	struct plugin **slot = spec.kind == SL_KIND_STORE ? &d->store : spec.kind == SL_KIND_SCHEDULER ? &d->scheduler : NULL;
 	if (spec.kind == SL_KIND_AUTH) {
 		if (d->n_auth == GATEWAY_AUTH_MAX)
