@@ -2,6 +2,7 @@
 """No quota is ever overspent, and at rest nothing is reserved."""
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -118,6 +119,9 @@ def test_money(site):
     statuses = [site.chat(key, max_tokens=1000, messages=[{"role": "user", "content": "n=1000"}])[0] for _ in range(6)]
     # 1,000 output tokens at 0.40 a million are 0.0004: two fit into 0.001, a third reservation does not.
     assert statuses[:2] == [200, 200] and set(statuses[2:]) == {429}
+    told = json.loads(site.chat(key, max_tokens=1000, messages=[{"role": "user", "content": "n=1000"}])[2])["error"]["message"]
+    assert re.search(r"Limit '0.001 cost per month of tier poor' of key slk_\w+ is reached: 0.000\d+ of 0.001 EUR used, "
+                     r"0.00 reserved by requests under way, this one needs 0.000\d+. It begins anew at \d{4}-\d\d-01T00:00:00Z.$", told), told
 
 
 def test_limits_say_what_they_count(site):
