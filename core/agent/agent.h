@@ -9,6 +9,7 @@
 #include <sluice/backend.h>
 #include <sluice/launcher.h>
 
+#include "core/base/json.h"
 #include "core/agent/logs.h"
 #include "core/agent/tree.h"
 #include "core/loop/frame.h"
@@ -61,6 +62,7 @@ struct agent {
 	struct server *server;
 	struct backend *backends[AGENT_BACKENDS_MAX];
 	size_t n_backends;
+	char plugins[JSON_MARK_MAX];   /* the mark of the backends and the launcher with their options */
 	struct plugin *launcher_plugin;
 	const sl_launcher_ops *launcher;
 	void *launcher_self;

@@ -280,7 +280,8 @@ const struct cli_command cli_commands[] = {
 	  .examples = "policy check ./policy.lua\npolicy check --config ./sluice.lua", .run = policy_check_run },
 	{ .noun = "policy", .verb = "test", .args = "[FILE]", .args_max = 1, .options = policy_options,
 	  .summary = "run the tests of a policy",
-	  .text = "Calls every test_* function of the file, here, without a daemon. Without FILE as with policy check.",
+	  .text = "Calls every test_* function of the file, here, without a daemon. Without FILE as with policy check. Exits with 1 "
+	          "when one fails, and when there is none.",
 	  .examples = "policy test ./policy.lua", .run = policy_test_run },
 	{ .noun = "policy", .verb = "eval", .role = "operator", .options = eval_options,
 	  .summary = "one decision, and the line that made it",

@@ -184,6 +184,8 @@ static int authenticate(struct request *r, const sl_auth_request *request, sl_er
 		if (code != SL_NOT_MINE)
 			return code;
 	}
+	if (request->authorization.ptr || request->api_key.ptr) /* and nobody says that it is his */
+		return error_set(error, SL_EAUTH, "Incorrect API key provided.");
 	return error_set(error, SL_EAUTH,
 	                 "You did not provide an API key. Send it in the Authorization header: Authorization: Bearer KEY.");
 }

@@ -16,6 +16,7 @@
 #ifndef CORE_POOL_INNER_H
 #define CORE_POOL_INNER_H
 
+#include "core/base/json.h"
 #include "core/base/buf.h"
 #include "core/base/metrics.h"
 #include "core/lease/device.h"
@@ -108,6 +109,8 @@ struct agent {
 	int64_t heard_mono_ms;
 	bool ready;                 /* greeted, devices and leases matched */
 	char machine[SL_NAME_MAX], boot_id[64], containment[32], why[SL_ERROR_TEXT];
+	char plugins[JSON_MARK_MAX]; /* what it runs with; empty: it does not say */
+	int64_t pid;
 	uint64_t away_ms;           /* Unix time since when it is away, 0: there */
 	json_t *backends;
 	uint64_t backoff_ms;
@@ -231,6 +234,8 @@ void mark_retry(struct pool *pool);
 void mark_apply(const struct pool *pool, struct device *device);
 
 /* start.c. Starts the program and does not wait for it. */
+/* The mark that an agent with the configuration's backends and launcher has. */
+void start_mark(const struct conf *conf, char out[JSON_MARK_MAX]);
 int start_spawn(const struct conf *conf, const char *program, uid_t allow_uid, sl_error *error);
 
 /* settle.c */

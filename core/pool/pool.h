@@ -45,6 +45,9 @@ struct pool *pool_open(const struct pool_options *options, const json_t *open_le
  * dropped. SL_OK also when conf->start_agent is false. */
 int pool_start_agent(const struct conf *conf, const char *program, uid_t allow_uid, sl_error *error);
 void pool_configure(struct pool *pool, struct conf *conf);
+/* Backends and launchers are the agent's, which goes on with those that it was started with. True: they are not those of
+ * the configuration any more, and `out` says what to do. False: they are, or it is away, or too old to say. */
+bool pool_agent_outdated(const struct pool *pool, char *out, size_t room);
 /* Stops watching; jobs and agents live on. */
 void pool_close(struct pool *pool);
 /* The ledger has committed up to seq (posted to the main loop by whoever gets ledger's callback). */
