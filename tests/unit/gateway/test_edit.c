@@ -19,7 +19,7 @@ static void scan(const char *text, enum body_door door)
 	struct body_reject why;
 	struct body_strip *strip = body_strip_new(others, 3);
 	buf_free(&request.text);
-	request = (struct request){ .replica = &replica, .engine = &engine, .door = door, .max_output = 99 };
+	request = (struct request){ .replica = &replica, .engine = &engine, .door = door, .spoken = door, .max_output = 99 };
 	buf_puts(&request.text, text);
 	cr_assert(buf_reserve(&request.text, WORKER_SLACK));
 	memset(request.text.data + request.text.len, 'x', WORKER_SLACK);
