@@ -42,10 +42,10 @@ static int64_t times(int64_t a, int64_t b)
 /* The bound on output tokens of one answer, as the engine will get it. */
 static int64_t output_bound(const struct request *r, int64_t policy_max)
 {
-	if (!doors[r->door].generates)
-		return 0;
 	if (r->door == BODY_COUNT_TOKENS)
 		return 1; /* of a server that can only count by answering */
+	if (!doors[r->door].generates)
+		return 0;
 	int64_t bound = r->body.max_output;
 	if (bound < 0)
 		bound = r->door == BODY_COMPLETIONS ? COMPLETIONS_DEFAULT : r->model->max_output;
