@@ -52,12 +52,29 @@ static char *put_go_duration(char *at, uint64_t ms)
 	return text_puts(text_put_u64(at, s % 60), "s");
 }
 
-/* As Anthropic writes when it will be so: 2026-11-24T14:05:01Z. */
-static char *put_moment(char *at, uint64_t wall_ms)
+static char *put_two(char *at, unsigned value, char before)
 {
-	char text[32];
-	clock_rfc3339(wall_ms + 999, text);
-	return text_puts(text_put(at, text, sizeof "2026-11-24T14:05:01" - 1), "Z");
+	at[0] = before;
+	at[1] = (char) ('0' + value / 10);
+	at[2] = (char) ('0' + value % 10);
+	return at + 3;
+}
+
+/* As Anthropic writes when it will be so: 2026-11-24T14:05:01Z. A date lasts for a day, for each of the two limits. */
+static char *put_moment(char *at, uint64_t wall_ms, int limit)
+{
+	static __thread struct {
+		uint64_t day;
+		char date[32];
+	} known[2];
+	uint64_t second = (wall_ms + 999) / 1000, day = second / 86400;
+	unsigned left = (unsigned) (second % 86400);
+	if (known[limit].day != day)
+		clock_rfc3339(day * 86400 * 1000, known[limit].date);
+	known[limit].day = day;
+	at = text_put(at, known[limit].date, sizeof "2026-11-24" - 1);
+	at = put_two(put_two(put_two(at, left / 3600, 'T'), left / 60 % 60, ':'), left % 60, ':');
+	return text_puts(at, "Z");
 }
 
 /* This runs for each request: no printf. */
@@ -93,7 +110,7 @@ void answer_headers(struct request *r, struct buf *out)
 		at = text_put_i64(text_puts(at, names[i][0]), r->shown[i].amount);
 		at = text_put_i64(text_puts(at, names[i][1]), left > 0 ? left : 0);
 		at = text_puts(at, names[i][2]);
-		at = anthropic ? put_moment(at, now.wall_ms + state.resets_in_ms) : put_go_duration(at, state.resets_in_ms);
+		at = anthropic ? put_moment(at, now.wall_ms + state.resets_in_ms, i) : put_go_duration(at, state.resets_in_ms);
 		at = text_puts(at, "\r\n");
 	}
 	out->len = (size_t) (at - out->data);

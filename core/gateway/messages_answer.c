@@ -19,9 +19,10 @@ static void put_value(struct buf *out, const json_t *value)
 	free(text);
 }
 
+/* Of no string: the empty one. */
 static sl_str str_in(const json_t *string)
 {
-	return (sl_str){ json_string_value(string), json_string_length(string) };
+	return json_is_string(string) ? (sl_str){ json_string_value(string), json_string_length(string) } : STR("");
 }
 
 /* A member that is a text and not empty. */
