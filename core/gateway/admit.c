@@ -44,7 +44,9 @@ static int64_t times(int64_t a, int64_t b)
 /* The bound on output tokens of one answer, as the engine will get it. */
 static int64_t output_bound(const struct request *r, int64_t policy_max)
 {
-	if (r->door == BODY_EMBEDDINGS)
+	if (r->door == BODY_COUNT_TOKENS)
+		return 1; /* of a server that can only count by answering */
+	if (!doors[r->door].generates)
 		return 0;
 	int64_t bound = r->body.max_output;
 	if (bound < 0)
@@ -117,8 +119,8 @@ static bool reserve(struct request *r, const struct policy_admission *a)
 {
 	struct quota_now now = { .mono_ms = r->worker->now_ms, .wall_ms = r->started_ms };
 	int64_t answers = r->body.best_of > r->body.n ? r->body.best_of : r->body.n;
-	/* Sure bounds: a token is at least a byte of the prompt's text. */
-	int64_t input = (int64_t) (r->body.prompt.end - r->body.prompt.start) + (int64_t) r->body.media_parts * MEDIA_TOKENS;
+	/* Sure bounds: a token is at least a byte of what the model reads. */
+	int64_t input = r->body.prompt_bytes + (int64_t) r->body.media_parts * MEDIA_TOKENS;
 	int64_t output = times(times(r->max_output, answers), r->body.prompts);
 	struct quota_use bound = { .requests = 1, .input_tokens = input, .output_tokens = output };
 	int64_t in_cost = quota_cost(input, r->model->price.input), out_cost = quota_cost(output, r->model->price.output);
@@ -144,8 +146,7 @@ static bool ask_policy(struct request *r, struct policy_admission *a)
 {
 	struct policy_request request = { .identity = &r->identity, .tier = r->tier, .model = r->model,
 		.model_name = str_of(r->model_name), .peer = str_of(r->client->peer), .stream = r->body.stream,
-		.door = r->door == BODY_CHAT ? STR("chat") : r->door == BODY_COMPLETIONS ? STR("completions") : STR("embeddings"),
-		.prompt_bytes = r->body.prompt.end - r->body.prompt.start, .max_output = r->body.max_output, .n = r->body.n,
+		.door = str_of(doors[r->door].name), .prompt_bytes = r->body.prompt_bytes, .max_output = r->body.max_output, .n = r->body.n,
 		.prompts = r->body.prompts, .wall_ms = r->started_ms };
 	request.prompt_tokens = (request.prompt_bytes + 3) / 4;
 	sl_error error;

@@ -109,8 +109,7 @@ static bool ask_route(struct request *r, char names[POLICY_REPLICAS_MAX][SL_NAME
 	route_each(r->route_model, collect, &found);
 	struct policy_request request = { .identity = &r->identity, .tier = r->tier, .model = r->model,
 		.model_name = str_of(r->model_name), .peer = str_of(r->client->peer), .stream = r->body.stream,
-		.door = r->door == BODY_CHAT ? STR("chat") : r->door == BODY_COMPLETIONS ? STR("completions") : STR("embeddings"),
-		.prompt_bytes = r->body.prompt.end - r->body.prompt.start, .max_output = r->max_output, .n = r->body.n,
+		.door = str_of(doors[r->door].name), .prompt_bytes = r->body.prompt_bytes, .max_output = r->max_output, .n = r->body.n,
 		.prompts = r->body.prompts, .wall_ms = r->started_ms };
 	request.prompt_tokens = (request.prompt_bytes + 3) / 4;
 	struct policy_routing routing;
@@ -190,7 +189,7 @@ void dispatch_request(struct request *r)
 	char names[POLICY_REPLICAS_MAX][SL_NAME_MAX];
 	const char *prefer[POLICY_REPLICAS_MAX];
 	unsigned n_prefer;
-	if (!ask_route(r, names, &n_prefer))
+	if (!ask_route(r, names, &n_prefer) || !door_choose(r))
 		return;
 	routing_prepare(r);
 	for (unsigned i = 0; i < n_prefer; i++)

@@ -9,6 +9,7 @@
 
 #include "core/base/metrics.h"
 #include "core/gateway/body.h"
+#include "core/gateway/door.h"
 #include "core/gateway/gateway.h"
 #include "core/gateway/socket.h"
 #include "core/http/parse.h"
@@ -163,6 +164,7 @@ struct client {
 	enum client_state state;
 	bool keep_alive, read_shut, continue_sent, http10;
 	bool only_head; /* what is answered has no body: the method is HEAD */
+	bool anthropic; /* its last request was at one of Anthropic's doors: how errors are worded */
 	bool processing, again;      /* see process() */
 	bool head_begun;             /* a part of a head has come */
 	struct client *next, **link;
@@ -219,6 +221,8 @@ struct request {
 	struct generation *generation;
 	enum request_stage stage;
 	enum body_door door;
+	const char *version;         /* of Anthropic's doors, else NULL */
+	enum body_door spoken;       /* to the engine: the same door, or the one that it is translated to */
 	bool settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
 	bool done_seen, finished, auth_pending, free_later;
 	bool complete;               /* the engine's answer came whole */
@@ -261,6 +265,7 @@ struct request {
 	uint64_t seq;
 	char replica_name[SL_NAME_MAX];
 	const char *error_code;      /* for the log */
+	struct messages_stream *translation; /* of a stream that is translated, NULL: of none */
 
 	/* Large, and not cleared for a new request: each is filled before it is looked at. */
 	struct quota_reservation reservation; /* n is 0 until then */
@@ -313,6 +318,8 @@ void relay_keep(struct request *r);
 void relay_pieces(struct request *r, struct upstream *u, const sl_str *pieces, unsigned n, sl_str raw);
 void relay_body(struct request *r, struct upstream *u, sl_str piece);
 void relay_end(struct request *r);
+/* What the engine says of its use, where it says it. */
+void relay_usage(struct request *r, const struct body_usage *usage);
 /* The engine failed after the first byte went out. */
 void relay_broken(struct request *r, const char *code, const char *text);
 
@@ -338,7 +345,8 @@ struct answer_error {
  * one the caller does that. */
 void answer_error(struct client *c, struct request *r, const struct answer_error *e);
 void answer_json(struct client *c, struct request *r, int status, const char *extra_headers, sl_str body);
-void answer_event(struct buf *out, const char *code, const char *message, const char *request_id);
+/* An error inside of a stream, in the words of the request's door. */
+void answer_event(struct buf *out, const struct request *r, const char *code, const char *message);
 const char *answer_reason(int status);
 void answer_headers(struct request *r, struct buf *out);
 /* JSON list of the models that the caller may use, or one of them. */

@@ -3,6 +3,7 @@
 EXTRA_DIST += \
 	tests/e2e/cache_engine.py \
 	tests/e2e/conftest.py \
+	tests/e2e/door_engine.py \
 	tests/e2e/fake_control.py \
 	tests/e2e/fake_engine.py \
 	tests/e2e/issuer.py \
@@ -18,11 +19,13 @@ EXTRA_DIST += \
 	tests/e2e/test_jwt.py \
 	tests/e2e/test_limits.py \
 	tests/e2e/test_lost.py \
+	tests/e2e/test_messages.py \
 	tests/e2e/test_operating.py \
 	tests/e2e/test_output.py \
 	tests/e2e/test_pool.py \
 	tests/e2e/test_pool_crash.py \
 	tests/e2e/test_pool_tree.py \
 	tests/e2e/test_reload.py \
+	tests/e2e/test_responses.py \
 	tests/e2e/test_routing.py \
 	tests/e2e/test_upstream.py
