@@ -85,6 +85,7 @@ def test_over_kill_9(site):
     out = read(p, 3000000)
     site.kill()
     os.kill(agent_pid(site), signal.SIGKILL)
+    wait_for(lambda: agent_pid(site) is None, "the agent's end: sluiced starts one when none answers")
     site.start()
     rest, err = p.communicate(timeout=120)
     assert p.returncode == 0, err
