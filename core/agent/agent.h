@@ -9,9 +9,9 @@
 #include <sluice/backend.h>
 #include <sluice/launcher.h>
 
-#include "core/base/json.h"
 #include "core/agent/logs.h"
 #include "core/agent/tree.h"
+#include "core/base/json.h"
 #include "core/loop/frame.h"
 
 enum {

@@ -58,9 +58,9 @@ static int op_hello(struct client *c, struct reply to, json_t *request, sl_error
 	if (version != PROTOCOL)
 		return error_set(error, SL_ENOTSUP, "version: this agent speaks %d, not %lld", PROTOCOL, (long long) version);
 	c->hello = true;
-	server_ok(a, to, json_pack("{s:i,s:s,s:s,s:s,s:i,s:I,s:s}", "version", PROTOCOL, "plugins", a->plugins, "machine", a->machine, "boot_id",
-	                           a->boot_id, "pid", (int) getpid(), "started_ms", (json_int_t) a->started_ms, "containment",
-	                           a->containment.cgroup2 ? "cgroup2" : "processes"));
+	server_ok(a, to, json_pack("{s:i,s:s,s:s,s:i,s:s,s:I,s:s}", "version", PROTOCOL, "machine", a->machine, "boot_id",
+	                           a->boot_id, "pid", (int) getpid(), "plugins", a->plugins, "started_ms",
+	                           (json_int_t) a->started_ms, "containment", a->containment.cgroup2 ? "cgroup2" : "processes"));
 	return SL_OK;
 }
 

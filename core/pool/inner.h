@@ -16,8 +16,8 @@
 #ifndef CORE_POOL_INNER_H
 #define CORE_POOL_INNER_H
 
-#include "core/base/json.h"
 #include "core/base/buf.h"
+#include "core/base/json.h"
 #include "core/base/metrics.h"
 #include "core/lease/device.h"
 #include "core/lease/lease.h"
