@@ -292,12 +292,13 @@ def test_engine_killed_is_replaced(fleet):
 
 def test_engines_outlive_sluiced(fleet):
     chat(fleet)
-    before = fleet.admin("GET", "/v1/replicas")[1][0]["lease"]
+    before = {r["lease"] for r in fleet.admin("GET", "/v1/replicas")[1]}
     fleet.kill()
     begin = time.monotonic()
     fleet.start()
     assert chat(fleet).usage.completion_tokens == 8
-    assert fleet.admin("GET", "/v1/replicas")[1][0]["lease"] == before, "the same engine goes on"
+    after = {r["lease"] for r in fleet.admin("GET", "/v1/replicas")[1]}
+    assert after and after <= before, "the same engines go on"
     assert time.monotonic() - begin < 10
 
 
