@@ -230,13 +230,13 @@ void answer_event(struct buf *out, const struct request *r, const char *code, co
 	if (doors[r->door].typed)
 		buf_puts(out, "event: error\n");
 	buf_puts(out, "data: ");
-	if (r->door == BODY_RESPONSES) { /* what the door's own event has, before the member that all clients look at */
+	if (r->door == BODY_RESPONSES && error.len) { /* what the door's own event has, before the member that all clients look at */
 		buf_puts(out, "{\"type\":\"error\",\"code\":");
 		buf_put_json(out, str_of(code));
 		buf_puts(out, ",\"message\":");
 		buf_put_json(out, str_of(message));
 		buf_printf(out, ",\"param\":null,\"sequence_number\":%lld,", (long long) r->events);
-		buf_put(out, error.data + 1, error.len ? error.len - 1 : 0);
+		buf_put(out, error.data + 1, error.len - 1);
 	} else {
 		buf_put(out, error.data, error.len);
 	}

@@ -86,7 +86,11 @@ struct scan {
 	struct body_reject *why;
 	const struct body_strip *strip;
 	const struct door_fields *fields;
-	bool in_prompt;          /* media parts count here */
+	enum {
+		ELSEWHERE,
+		PARTS,           /* of a prompt: media count here */
+		SERVER_TOOLS     /* tools of a door whose servers run some themselves */
+	} inside;
 	uint32_t seen;           /* a bit for each field */
 };
 
@@ -379,10 +383,10 @@ static bool items(struct scan *s, enum field field, int64_t *n)
 	s->at++;
 	if (peek(s) == ']')
 		return invalid_value(s, field, "must not be empty");
-	s->in_prompt = true;
+	s->inside = PARTS;
 	for (; ok && more; count++)
 		ok = value(s, 2) && next(s, ']', &more);
-	s->in_prompt = false;
+	s->inside = ELSEWHERE;
 	if (!ok || !n)
 		return ok;
 	*n = count;
@@ -423,9 +427,9 @@ static bool preface(struct scan *s, enum field field)
 	bool optional = !(s->fields->required & BIT(field));
 	if (s->at < s->end && c != '"' && c != '[' && !(c == 'n' && optional))
 		return invalid_value(s, field, "must be a string or a list");
-	s->in_prompt = true;
+	s->inside = PARTS;
 	bool ok = value(s, 1);
-	s->in_prompt = false;
+	s->inside = ELSEWHERE;
 	if (ok && c != 'n')
 		s->out->preface = (struct body_span){ offset(s, start), offset(s, s->at) };
 	return ok;
@@ -437,7 +441,10 @@ static bool tools(struct scan *s)
 	const char *start = s->at;
 	if (s->fields->preface != OTHER && s->at < s->end && c != '[' && c != 'n')
 		return invalid_value(s, TOOLS, "must be a list");
-	if (!value(s, 1))
+	s->inside = s->fields == &door_fields[BODY_RESPONSES] ? SERVER_TOOLS : ELSEWHERE;
+	bool ok = value(s, 1);
+	s->inside = ELSEWHERE;
+	if (!ok)
 		return false;
 	s->out->tools = (struct body_span){ offset(s, start), offset(s, s->at) };
 	return true;
@@ -607,6 +614,23 @@ static bool member_of_prompt(struct scan *s, const struct key *key, unsigned dep
 	return true;
 }
 
+/* A member of something in the list of tools. What a server runs itself takes turns that no bound of ours is on, so only
+ * the caller's own tools pass. */
+static bool member_of_tool(struct scan *s, const struct key *key, unsigned depth)
+{
+	enum { OF_A_TOOL = 3 };
+	char room[NAME_MAX];
+	sl_str inside = { NULL, 0 };
+	bool escaped;
+	if (depth != OF_A_TOOL || !str_eq(key->text, STR("type")) || peek(s) != '"')
+		return value(s, depth);
+	if (!string(s, &inside, &escaped))
+		return false;
+	sl_str type = plain(inside, escaped, room, sizeof room);
+	return str_eq(type, STR("function")) || str_eq(type, STR("custom")) ||
+	       invalid_value(s, TOOLS, "may be of type function or custom only: others would run in the model's server");
+}
+
 static bool member(struct scan *s, const struct key *key, unsigned depth, enum level level, bool *media)
 {
 	peek(s);
@@ -614,7 +638,9 @@ static bool member(struct scan *s, const struct key *key, unsigned depth, enum l
 		return member_of_top(s, key);
 	if (level == OPTIONS)
 		return member_of_options(s, key);
-	return s->in_prompt ? member_of_prompt(s, key, depth, media) : value(s, depth);
+	if (s->inside == ELSEWHERE)
+		return value(s, depth);
+	return s->inside == PARTS ? member_of_prompt(s, key, depth, media) : member_of_tool(s, key, depth);
 }
 
 /* A name and its colon. */

@@ -86,7 +86,7 @@ static void edit_bound(const struct request *r, struct edit *out, unsigned *n, c
 {
 	const struct body *b = &r->body;
 	char number[24];
-	if (!doors[r->spoken].generates || r->spoken == BODY_COUNT_TOKENS)
+	if (!doors[r->spoken].generates)
 		return;
 	*text_put_i64(number, r->max_output) = '\0';
 	if (exceeds(r, &b->max_tokens_at))

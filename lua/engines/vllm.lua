@@ -17,7 +17,7 @@ return {
   strip = {
     "priority", "cache_salt", "request_id", "kv_transfer_params", "ec_transfer_params", "vllm_xargs",
     "chat_template", "mm_processor_kwargs", "media_io_kwargs", "ignore_eos", "use_beam_search", "prompt_embeds",
-    "data_parallel_rank",
+    "data_parallel_rank", "previous_input_messages",
   },
   doors = { "chat", "completions", "embeddings", "responses", "rerank", "score", "messages", "count_tokens" },
   keepalive = "4s",

@@ -53,7 +53,8 @@ Test(doors, responses)
 	cr_assert(scan(text, BODY_RESPONSES), "%s", why.message);
 	cr_expect(is(text, body.preface, "\"i\"") && is(text, body.max_output_tokens_at.value, "9"));
 	cr_expect(body.stream && body.max_output == 9 && body.media_parts == 2 && body.n_engine_only == 1);
-	cr_assert(scan("{\"model\":\"m\",\"input\":\"x\",\"background\":false,\"conversation\":null,\"prompt\":null}", BODY_RESPONSES), "%s", why.message);
+	cr_assert(scan("{\"model\":\"m\",\"input\":\"x\",\"background\":false,\"conversation\":null,\"prompt\":null,"
+	                "\"tools\":[{\"type\":\"function\",\"parameters\":{\"type\":\"object\"}},{\"type\":\"custom\"}]}", BODY_RESPONSES), "%s", why.message);
 	cr_expect_eq(body.max_output, -1);
 }
 
@@ -104,6 +105,8 @@ Test(doors, bad_bodies)
 		{ RESPONSES("\"conversation\":{\"id\":\"c\"}"), "invalid_value", "conversation" },
 		{ RESPONSES("\"prompt\":{\"id\":\"p\"}"), "invalid_value", "prompt" },
 		{ RESPONSES("\"background\":true"), "invalid_value", "background" },
+		{ RESPONSES("\"tools\":[{\"type\":\"function\",\"name\":\"f\"},{\"name\":\"x\",\"type\":\"web_search\"}]"), "invalid_value", "tools" },
+		{ RESPONSES("\"tools\":[{\"type\":\"function\",\"t\\u0079pe\":\"mcp\"}]"), "invalid_value", "tools" },
 		{ RESPONSES("\"max_output_tokens\":0"), "invalid_value", "max_output_tokens" },
 		{ RESPONSES("\"instructions\":true"), "invalid_value", "instructions" },
 		{ BODY_RERANK, "{\"model\":\"m\",\"query\":\"q\"}", "missing_field", "documents" },
