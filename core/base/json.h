@@ -11,6 +11,9 @@
 json_t *json_parse(sl_str text, sl_error *error);
 /* Compact text, NUL-terminated, keys in the order of insertion. The caller frees it with free(). */
 char *json_text(const json_t *value);
+/* Tells values apart, not for those who want to be mistaken: the same for the same members in any order. Empty: no memory. */
+enum { JSON_MARK_MAX = 24 };
+void json_mark(const json_t *value, char out[JSON_MARK_MAX]);
 /* A string member, or the fallback when it is absent or no string. Borrowed from the object. */
 const char *json_get_str(const json_t *object, const char *key, const char *fallback);
 int64_t json_get_int(const json_t *object, const char *key, int64_t fallback);

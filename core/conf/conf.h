@@ -202,6 +202,7 @@ struct conf {
 	size_t body_max;
 	int connections_max;         /* inference door, all workers */
 	int64_t header_ms, body_ms, idle_ms, write_ms; /* time limits of a client connection */
+	int64_t output_wait_ms; /* a program waits so long for an attached client that reads none of its output */
 	double retry_ratio;          /* retries per request, with a floor of 3 in a burst */
 	int log_level;               /* enum sl_log_level */
 	bool log_requests;

@@ -2,6 +2,7 @@
 sbin_PROGRAMS += sluiced
 sluiced_SOURCES = \
 	core/daemon/daemon.h \
+	core/daemon/fit.c \
 	core/daemon/main.c \
 	core/daemon/options.c \
 	core/daemon/plugins.c \

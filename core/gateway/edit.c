@@ -50,7 +50,7 @@ static bool strips(const struct conf_engine *engine, const char *name)
  * goes, which may be that of a member cut already. */
 static void cut_members(const struct request *r, struct edit *out, unsigned *n)
 {
-	const char *text = r->text.data;
+	const char *text = request_text(r);
 	size_t run_start = 0, run_end = 0; /* members cut so far without anything between them */
 	for (unsigned i = 0; i < r->body.n_engine_only; i++) {
 		if (!strips(r->engine, r->body.engine_only_name[i]))
@@ -78,7 +78,7 @@ static void cut_members(const struct request *r, struct edit *out, unsigned *n)
 static bool exceeds(const struct request *r, const struct body_member *at)
 {
 	uint64_t value;
-	sl_str text = { r->text.data + at->value.start, at->value.end - at->value.start };
+	sl_str text = { request_text(r) + at->value.start, at->value.end - at->value.start };
 	return at->value.end && (!str_to_u64(text, INT64_MAX, &value) || (int64_t) value > r->max_output);
 }
 
@@ -121,9 +121,9 @@ static void edit_usage(const struct request *r, struct edit *out, unsigned *n, c
 		return;
 	if (!b->stream_options_at.value.end) {
 		snprintf(insert + strlen(insert), room - strlen(insert), "\"stream_options\":{%s},", words);
-	} else if (r->text.data[b->stream_options_at.value.start] == '{') {
+	} else if (request_text(r)[b->stream_options_at.value.start] == '{') {
 		uint32_t at = b->stream_options_at.value.start + 1;
-		bool empty = r->text.data[skip_space(r->text.data, at, r->text_len)] == '}';
+		bool empty = request_text(r)[skip_space(request_text(r), at, r->text_len)] == '}';
 		snprintf(text, sizeof text, "%s%s", words, empty ? "" : ",");
 		add(out, n, at, at, text);
 	} else { /* null */

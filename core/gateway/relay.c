@@ -441,8 +441,28 @@ void relay_end(struct request *r)
 	settle_and_finish(r, buf_str(head), r->whole);
 }
 
+/* The end of its engine cut off a plain answer of which nothing has gone out: as if it had never begun. */
+static bool begin_again(struct request *r, const char *code)
+{
+	if (r->head_sent || r->sse || !r->client || !r->replica || strcmp(code, "upstream_error") != 0 ||
+	    !route_replica_doubt(r->replica))
+		return false;
+	dispatch_done(r, true);
+	buf_clear(&r->hold);
+	buf_free(&r->tail);
+	r->fresh = r->passing = r->finished = false;
+	r->whole = (sl_str){ NULL, 0 };
+	r->answer_bytes = 0;
+	r->status = 0;
+	r->first_byte_ns = 0;
+	r->usage = (struct body_usage){ -1, -1, -1 };
+	return dispatch_again(r);
+}
+
 void relay_broken(struct request *r, const char *code, const char *text)
 {
+	if (begin_again(r, code))
+		return;
 	dispatch_done(r, true);
 	r->flags |= SL_USAGE_UPSTREAM_ERROR;
 	r->error_code = code;

@@ -184,6 +184,8 @@ static int authenticate(struct request *r, const sl_auth_request *request, sl_er
 		if (code != SL_NOT_MINE)
 			return code;
 	}
+	if (request->authorization.ptr || request->api_key.ptr) /* and nobody says that it is his */
+		return error_set(error, SL_EAUTH, "Incorrect API key provided.");
 	return error_set(error, SL_EAUTH,
 	                 "You did not provide an API key. Send it in the Authorization header: Authorization: Bearer KEY.");
 }
@@ -398,7 +400,7 @@ void request_body(struct request *r)
 		return;
 	}
 	struct body_reject why;
-	if (!body_scan(r->text.data ? r->text.data : "", r->text_len, r->door, r->generation->strip, &r->body, &why)) {
+	if (!body_scan(r->text.data ? request_text(r) : "", r->text_len, r->door, r->generation->strip, &r->body, &why)) {
 		struct answer_error e = { .status = 400, .type = "invalid_request_error", .code = why.code, .param = why.param,
 			.message = why.message };
 		answer_error(c, r, &e);

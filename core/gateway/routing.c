@@ -32,7 +32,7 @@ static struct routing_metrics *metrics_of(struct request *r)
 static void hash_prompt(struct request *r)
 {
 	const struct body *b = &r->body;
-	const char *prompt = r->text.data + b->prompt.start, *tools = r->text.data + b->tools.start;
+	const char *prompt = request_text(r) + b->prompt.start, *tools = request_text(r) + b->tools.start;
 	size_t len = b->prompt.end - b->prompt.start, n = len / PREFIX_BLOCK;
 	if (n > PREFIX_PROMPT_MAX)
 		n = PREFIX_PROMPT_MAX;

@@ -149,7 +149,7 @@ static size_t write_head(const struct request *r, size_t body_len, char *out)
 static void send_body(struct upstream *u, const struct request *r, const struct edit *edits, unsigned n)
 {
 	struct worker *w = u->socket.worker;
-	const char *text = r->text.data;
+	const char *text = request_text(r);
 	/* A small body is put together in the arena. A large one goes out from where it lies, which is there until the
 	 * connection is closed or has been read from. */
 	bool copy = r->text_len <= SOCKET_BATCH_MAX / 2;

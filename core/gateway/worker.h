@@ -172,6 +172,8 @@ struct client {
 	bool body_chunked;
 	size_t body_left;
 	uint64_t body_deadline_ms;
+	size_t expect;               /* bytes of its last request, if that was large and the next may be: see read_whole() */
+	struct buf whole;            /* what was read in such a hope, while it is worked through */
 	char peer[48];
 };
 bool client_accept(struct worker *w, int fd, const char *peer);
@@ -198,7 +200,7 @@ struct upstream {
 	struct buf partial;          /* an unfinished event */
 	size_t scanned;
 };
-/* Sends the request to its replica, on an idle connection or a new one. False: could not even begin. */
+/* Sends the request to its replica, on an idle connection or a new one. False: could not even begin; errno says why. */
 bool upstream_send(struct request *r, bool fresh);
 void upstream_close(struct upstream *u);
 void upstream_resume(struct upstream *u);
@@ -233,10 +235,11 @@ struct request {
 	const struct conf_engine *engine;
 	struct route_model *route_model;
 	struct route_replica *replica;
-	struct route_replica *tried[ROUTE_EXCLUDE_MAX];
+	unsigned tried[ROUTE_EXCLUDE_MAX]; /* ids of replicas */
 	unsigned n_tried;
 	char model_name[SL_NAME_MAX];
-	struct buf text;             /* body, as it came */
+	struct buf text;             /* body, as it came; see request_text */
+	size_t text_at;              /* where it begins */
 	size_t text_len;
 	int64_t max_output;          /* bound that is sent to the engine, 0: none */
 	int priority;
@@ -246,7 +249,8 @@ struct request {
 	struct route_waiter waiter;
 	struct mail wake_mail, auth_mail;
 	struct auth_result *auth_result; /* of an authentication that came later; NULL: out of memory */
-	uint64_t started_ns, first_byte_ns, wait_ns;
+	uint64_t started_ns, first_byte_ns;
+	uint64_t queued_ns, wait_ns; /* in the queue since, and how long before that */
 	uint64_t started_ms;         /* Unix time */
 	struct body_usage usage;
 	int64_t events;              /* with content, of a stream */
@@ -263,6 +267,12 @@ struct request {
 	struct quota_limit shown[2]; /* limits for the rate-limit headers: requests, tokens; see has_shown */
 	struct body body;
 };
+
+/* The body as it came, text_len bytes. */
+static inline const char *request_text(const struct request *r)
+{
+	return r->text.data + r->text_at;
+}
 
 /* A new id for a request, or for one that is refused before it is one. */
 void request_make_id(struct worker *w, uint64_t wall_ms, char out[SL_REQUEST_ID_MAX]);
@@ -281,6 +291,8 @@ void request_authenticated(struct request *r, int code, const sl_error *error);
 void admit_request(struct request *r);
 /* dispatch.c: choosing a replica, again after a failure. */
 void dispatch_request(struct request *r);
+/* Its replica broke before the client got anything of an answer. True: another one has the request, or it waits for one. */
+bool dispatch_again(struct request *r);
 void dispatch_failed(struct request *r, const char *code, const char *text, bool strike);
 /* Ends the use of the replica. */
 void dispatch_done(struct request *r, bool failed);
