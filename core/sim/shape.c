@@ -21,6 +21,8 @@ static bool same_shape(const struct sim_node *a, const struct sim_node *b)
 
 bool sim_thin_nodes(struct sim_trace *trace, uint32_t every)
 {
+	if (every <= 1)
+		return true;
 	struct sim_node *const nodes = trace->nodes;
 	uint32_t *seen = calloc(trace->n_nodes + 1, sizeof *seen); /* by the first kept of a shape: so many of it */
 	size_t kept = 0;
@@ -31,7 +33,7 @@ bool sim_thin_nodes(struct sim_trace *trace, uint32_t every)
 		size_t first = 0;
 		while (first < kept && !same_shape(&nodes[first], &nodes[i]))
 			first++;
-		if (seen[first]++ % (every ? every : 1))
+		if (seen[first]++ % every)
 			continue;
 		trace->gpus += nodes[i].gpus;
 		nodes[kept++] = nodes[i];
