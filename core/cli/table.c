@@ -152,6 +152,26 @@ static const struct cli_option plugin_test_options[] = {
 	END_OPTIONS
 };
 
+static const struct cli_option simulate_options[] = {
+	{ "cluster", 0, OPTION_TEXT, "FILE", NULL, "machines: sn or name, cpu_milli, memory_mib, gpu (how many), model", NULL, false },
+	{ "jobs", 0, OPTION_TEXT, "FILE", NULL, "jobs: name, cpu_milli, memory_mib, num_gpu, gpu_milli, and where they are there "
+	  "gpu_spec (models with | between them), queue (else qos), priority, and in seconds creation_time, scheduled_time, "
+	  "deletion_time, time_limit", NULL, false },
+	{ "scheduler", 0, OPTION_TEXT, "NAME|FILE.so", "fair", "scheduler plugin to ask", NULL, false },
+	{ "option", 0, OPTION_TEXT, "NAME=VALUE", NULL, "an option of the plugin, as in sluice.lua", NULL, true },
+	{ "config", 0, OPTION_TEXT, "FILE", NULL, "sluice.lua whose queues, cohorts and plugin options hold; it must have the jobs' "
+	  "queues. Without it these are owed nothing and may borrow everything", NULL, false },
+	{ "every", 0, OPTION_NUMBER, "N", "1", "keep every N-th machine of each shape", NULL, false },
+	{ "copies", 0, OPTION_NUMBER, "N", "1", "let each job come N times", NULL, false },
+	{ "services", 0, OPTION_NUMBER, "N", "as --copies, at most 6", "the same for jobs that end only with the record", NULL, false },
+	{ "shift", 0, OPTION_DURATION, "TIME", "12h", "copies come later by up to so much, at random", NULL, false },
+	{ "seed", 0, OPTION_NUMBER, "N", "1", "of that", NULL, false },
+	FLAG("preemptible", 0, "every job may have to give way to a more urgent one, not only those of preemptible queues"),
+	FLAG("suspendable", 0, "who gives way is suspended and loses no work"),
+	FLAG("until-last", 0, "stop at the last arrival; what waits then has waited until then"),
+	END_OPTIONS
+};
+
 #define LIST(noun_, alias_, role_, list_, options_, summary_, examples_) \
 	{ .noun = noun_, .alias = alias_, .role = role_, .list = &list_, .options = options_, .summary = summary_, \
 	  .examples = examples_, .run = list_run }
@@ -303,6 +323,20 @@ const struct cli_command cli_commands[] = {
 	          "and so scrubbed: run it where no lease has them. Devices on which the backend sees a process are left alone. "
 	          "Ends with 1 when a promise is broken.",
 	  .examples = "plugins test ./mygpu.so\nplugins test ./mygpu.so --option root=/tmp/sys --json", .run = plugin_test_run },
+	{ .noun = "simulate", .options = simulate_options, .summary = "a recorded cluster through a scheduler, in virtual time",
+	  .text = "Loads the scheduler as sluiced does, shows it the recorded machines and jobs, holds its answers to sluiced's own "
+	          "checks, and prints how much of the GPUs was used, how long leases waited, and what preemption cost. No daemon is "
+	          "asked, and the same files give the same figures. As with real leases, devices are whole, so a job that wants a "
+	          "part of a GPU gets one for itself; a job runs on one machine; cpu and host memory are not counted; jobs without "
+	          "a GPU do not wait. A job that would do with several models is bound to the one of which there is most. Without "
+	          "time_limit a job's limit is three times its run, rounded up to a quarter of an hour. Starting takes no time; who "
+	          "is preempted uses 30 s of notice, loses its work and asks again at once. Jobs without a recorded run are left "
+	          "out.",
+	  .examples = "simulate --cluster nodes.csv --jobs jobs.csv\n"
+	              "simulate --cluster nodes.csv --jobs jobs.csv --scheduler fifo --json\n"
+	              "simulate --cluster nodes.csv --jobs jobs.csv --every 10 --copies 12 --until-last\n"
+	              "simulate --cluster nodes.csv --jobs jobs.csv --config ./sluice.lua --scheduler ./mine.so",
+	  .run = simulate_run },
 	{ .noun = "version", .summary = "the version", .examples = "version", .run = version_run },
 	{ .noun = "completion", .args = "bash|zsh|fish", .args_min = 1, .args_max = 1, .summary = "a shell's completion script",
 	  .examples = "completion bash > /etc/bash_completion.d/sluicectl", .run = completion_run },

@@ -11,6 +11,7 @@
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/lease/terms.h"
 #include "core/pool/inner.h"
 
 struct lease_now pool_now(void)
@@ -82,43 +83,12 @@ const struct plan_queue *pool_queue(const struct pool *pool, const char *name)
 	return NULL;
 }
 
-static uint32_t cohort_index(const struct conf *conf, const char *name)
-{
-	for (size_t i = 0; name && i < conf->n_cohorts; i++)
-		if (strcmp(conf->cohorts[i].name, name) == 0)
-			return (uint32_t) i;
-	return SL_NONE;
-}
-
-static struct plan_queue queue_terms(const struct conf *conf, const struct conf_queue *q)
-{
-	struct plan_queue out = {
-		.priority = q->priority, .nominal = q->gpus, .borrow = q->borrow, .lend = q->lend, .weight = (uint32_t) q->weight,
-		.cohort = cohort_index(conf, q->cohort), .per_user = q->per_user, .min_run_ms = (uint64_t) q->min_run_ms,
-		.flags = (q->reclaim ? (uint32_t) SL_QUEUE_RECLAIM : 0) |
-		         (q->preempt ? (uint32_t) SL_QUEUE_PREEMPT_OWN | (uint32_t) SL_QUEUE_PREEMPT_OTHERS : 0),
-	};
-	str_copy(out.name, sizeof out.name, str_of(q->name));
-	return out;
-}
-
 static bool take_queues(struct pool *pool, const struct conf *conf)
 {
-	struct plan_queue *queues = calloc(conf->n_queues + 1, sizeof *queues);
-	struct plan_cohort *cohorts = calloc(conf->n_cohorts + 1, sizeof *cohorts);
-	if (!queues || !cohorts) {
-		free(queues);
-		free(cohorts);
+	struct plan_queue *queues;
+	struct plan_cohort *cohorts;
+	if (!terms_of_conf(conf, &queues, &cohorts))
 		return false;
-	}
-	for (size_t i = 0; i < conf->n_queues; i++)
-		queues[i] = queue_terms(conf, &conf->queues[i]);
-	for (size_t i = 0; i < conf->n_cohorts; i++) {
-		const struct conf_cohort *c = &conf->cohorts[i];
-		cohorts[i] = (struct plan_cohort){ .parent = cohort_index(conf, c->parent), .nominal = c->gpus, .borrow = c->borrow,
-		                                   .lend = c->lend };
-		str_copy(cohorts[i].name, sizeof cohorts[i].name, str_of(c->name));
-	}
 	free(pool->queues);
 	free(pool->cohorts);
 	pool->queues = queues;
