@@ -35,11 +35,9 @@ static json_t *amount(const struct quota_limit *limit, int64_t value)
 	return json_string(text);
 }
 
-json_t *policy_limit_json(struct quota *quota, struct quota_now now, const struct quota_limit *limit)
+json_t *policy_limit_json(const struct quota_limit *limit, struct quota_state state)
 {
 	char window[32];
-	struct quota_state state;
-	quota_read(quota, now, limit, &state);
 	window_name(limit, window);
 	json_t *out = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "scope", limit->scope, "metric", metric_name(limit->metric), "window",
 	                        window, "used", amount(limit, state.used), "reserved", amount(limit, state.reserved), "max",

@@ -183,6 +183,25 @@ def test_receipts(site):
     assert "sluice-receipt" not in get(site, key, "/v1/models")[2]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_receipts_at_the_other_doors(site, stream):
+    key = site.key("physics")
+    doors = {
+        "messages": ({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 9}, "event: message_stop"),
+        "completions": ({"prompt": "hello"}, "data: [DONE]"),
+    }
+    for door, (body, last) in doors.items():
+        status, headers, data = site.http("POST", "/v1/" + door, {"model": "m", "stream": stream, **body},
+                                          {"authorization": "Bearer " + key, "anthropic-version": "2023-06-01"})
+        text = data.decode()
+        assert status == 200, text
+        told = receipt(text.split(": sluice-receipt: ")[1].split("\n")[0] if stream else headers["sluice-receipt"])
+        record = get(site, key, "/v1/usage/" + told["id"])[1]
+        assert (told["input"], told["output"], told["cost"]) == \
+            (str(record["input_tokens"]), str(record["output_tokens"]), record["cost"]) and record["door"] == door
+        assert not stream or text.index("sluice-receipt") < text.index(last), "it stands before the word that ends it"
+
+
 def test_receipt_of_a_stream_that_breaks(site):
     key = site.key("physics")
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "n=9 fault=fin"}]}
