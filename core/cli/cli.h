@@ -176,6 +176,7 @@ int undrain_run(struct cli *cli);
 int run_run(struct cli *cli);             /* run.c */
 int attach_run(struct cli *cli);
 int logs_run(struct cli *cli);            /* logs.c */
+int simulate_routing_run(struct cli *cli); /* simulate_routing.c */
 int policy_eval_run(struct cli *cli);     /* local.c */
 int policy_check_run(struct cli *cli);
 int policy_test_run(struct cli *cli);

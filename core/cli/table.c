@@ -37,6 +37,24 @@ static const struct cli_option drain_device_options[] = {
 
 static const struct cli_option yes_options[] = { YES, END_OPTIONS };
 
+static const struct cli_option simulate_options[] = {
+	{ "trace", 0, OPTION_TEXT, "TRACE", NULL,
+	  "a file of Mooncake (.jsonl) or Azure (.csv), or a workload to make: shared, hot, long, chat, turns, agents, with "
+	  ":KEY=VALUE,... to change it", NULL, false },
+	{ "cluster", 0, OPTION_TEXT, "CLUSTER", NULL, "COUNT*ENGINE,..., or a .csv of engines with their constants", NULL, false },
+	{ "policy", 0, OPTION_TEXT, "RULE", "cost", "which rule chooses replicas", NULL, false },
+	{ "compare", 0, OPTION_TEXT, "RULE,...", NULL, "further rules, on the same requests; all: every one", NULL, false },
+	{ "rate", 0, OPTION_TEXT, "N", "the trace's own, or 10", "requests a second", NULL, false },
+	{ "time", 0, OPTION_DURATION, "TIME", "5m", "for so long requests come, of a workload that is made", NULL, false },
+	{ "capacity", 0, OPTION_FLAG, NULL, NULL, "find the largest rate at which the limits are kept", NULL, false },
+	{ "slo", 0, OPTION_TEXT, "LIMITS", "ttft=2s,tpot=50ms,share=0.9", "limits, and how many of the requests must keep each",
+	  NULL, false },
+	{ "seed", 0, OPTION_NUMBER, "N", "1", "of the chances", NULL, false },
+	{ "seeds", 0, OPTION_NUMBER, "N", "1", "run with so many seeds, and show the mean", NULL, false },
+	{ "kill", 0, OPTION_TEXT, "N@AT+TIME", NULL, "replica N dies at AT and is back, empty, after TIME: 0@60s+30s", NULL, false },
+	END_OPTIONS
+};
+
 static const struct cli_option run_options[] = {
 	{ "gpus", 'G', OPTION_NUMBER, "N", "1", "GPUs to have, all on one machine", NULL, false },
 	{ "kind", 0, OPTION_TEXT, "KIND", "any", "kind of GPU, as sluicectl devices shows it", NULL, false },
@@ -285,6 +303,16 @@ const struct cli_command cli_commands[] = {
 	              "policy eval --config ./sluice.lua --tier free --model llama-70b --prompt-tokens 3000\n"
 	              "policy eval --tenant physics --lease -G 8 -t 2d --program python",
 	  .run = policy_eval_run },
+	{ .noun = "simulate", .options = simulate_options,
+	  .summary = "requests through a router to engines, in virtual time",
+	  .text = "Replays a trace, or makes requests, and lets the code with which sluiced chooses replicas send them to models of "
+	          "inference engines: batches, chunked prefill, KV caches with preemption. Other routers' rules are built in to be "
+	          "compared with. Nothing real is touched, and no daemon is asked. Times are of the model of an engine: expect "
+	          "the order of rules from it, not milliseconds.",
+	  .examples = "simulate --trace shared --cluster '8*qwen3-32b-2xh100' --rate 20 --compare llm-d,round-robin\n"
+	              "simulate --trace mooncake.jsonl --cluster '8*qwen3-8b-h100' --capacity --compare all\n"
+	              "simulate --trace long:share=0.02 --cluster engines.csv --rate 30 -o wide",
+	  .run = simulate_routing_run },
 	LIST("plugins", "plugin", "operator", plugins_list, NULL, "plugins that run", "plugins"),
 	{ .noun = "plugins", .alias = "plugin", .verb = "list", .summary = "plugins that are installed here",
 	  .text = "Each file is looked at in a process of its own. SLUICE_PLUGIN_PATH names another folder.",
