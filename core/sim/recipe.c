@@ -71,7 +71,8 @@ static double next_arrival(struct maker *m, double at_s, double rate, double fro
 	return at_s + sim_random_exponential(&m->random, 1 / now);
 }
 
-/* Groups with a prefix each, users of a group with a question each, asked again and again in the same order. */
+/* Groups with a prefix each, users of a group with a question each, asked again and again in the same order; without users a
+ * new question to any of the groups. */
 static void make_shared(struct maker *m)
 {
 	enum { GROUPS, USERS, PREFIX, QUESTION, OUTPUT, FROM };
@@ -85,7 +86,7 @@ static void make_shared(struct maker *m)
 		order[k] = i;
 	}
 	for (double t = 0; !m->failed && (t = next_arrival(m, t, m->rate, v[FROM])) < m->seconds; at++) {
-		uint32_t user = order[at % n];
+		uint32_t user = users ? order[at % n] : sim_random_below(&m->random, n);
 		struct sim_piece pieces[2] = { piece(OF_GROUP, user % groups, v[PREFIX]),
 			users ? piece(OF_USER, user, v[QUESTION]) : own_piece(m, v[QUESTION]) };
 		add(m, t, pieces, 2, length(m, v[OUTPUT], 0));

@@ -8,7 +8,7 @@
 struct sim_limits {
 	double first_ms;  /* to the first token; a long prompt has 1 s and 3 times what it takes alone, where that is more */
 	double token_ms;  /* of a token, the mean of a request */
-	double share;     /* so many of the requests must keep each limit, 0 to 1 */
+	double share;     /* so many of the requests must keep each limit, 0 to 1; the first one in each class */
 };
 
 struct sim_replay {

@@ -14,7 +14,7 @@
 enum {
 	SIM_REQUESTS_MAX = 2000000,
 	SIM_PROMPT_MAX = 2000000, /* tokens */
-	SIM_CLASSES = 2           /* 0: ordinary; 1: those whose limits are looked at apart */
+	SIM_CLASSES = 2           /* 0: ordinary; 1: those whose first tokens are looked at apart */
 };
 
 struct sim_request {

@@ -54,7 +54,7 @@ Test(cost, parts_are_those_of_the_form)
 	struct cost_own own = { 0 };
 	struct cost_step step = { 7, 0.03, 1e-6, 0.01, 5e-5 };
 	cost_speed_start(&speed, &step);
-	struct cost_load load = { .running = 10, .context = 20000, .wait_ms = 50, .room = 100000 };
+	struct cost_load load = { .running = 10, .context = 20000, .held = 20000, .wait_ms = 50, .room = 100000 };
 	struct cost_ask ask = { .tokens = 8000, .output = 100 };
 	struct cost_parts p, q;
 	cost_parts_of(&step, &speed, &own, &load, &ask, 6000, &p);
@@ -64,7 +64,7 @@ Test(cost, parts_are_those_of_the_form)
 	cr_assert(near(p.decode, 100 * (0.01 * 10 + 5e-5 * 20000), 1e-9));
 	cr_assert(p.wait == 50 && p.memory == 0 && p.cached == 6000);
 	cr_assert(near(cost_total(&p), p.wait + p.prefill + p.stall + p.decode, 1e-9));
-	load.room = 20000;
+	load.room = 19000;
 	cost_parts_of(&step, &speed, &own, &load, &ask, 6000, &q);
 	cr_assert_gt(q.memory, 0, "no room for its context");
 	cost_parts_of(&step, &speed, &own, &load, &ask, 9000, &q);
