@@ -134,6 +134,19 @@ static void make_chat(struct maker *m)
 	}
 }
 
+/* A request and, behind its prompt, what it answered; of one that came before the time begins only that. */
+static void ask(struct maker *m, double t, struct sim_piece *pieces, uint32_t n, uint32_t output)
+{
+	if (t < 0) {
+		pieces[n] = own_piece(m, output);
+		return;
+	}
+	struct sim_request *r = add(m, t, pieces, n, output);
+	pieces[n] = r ? r->pieces[r->n_pieces - 1] : (struct sim_piece){ 0, 0 };
+}
+
+static const double token_s = 0.02; /* what an answer takes, for those who plan the next request */
+
 /* One conversation. Its next turn comes at a time of its own, whether or not an answer was slow. */
 static void converse(struct maker *m, double t)
 {
@@ -146,18 +159,17 @@ static void converse(struct maker *m, double t)
 	for (uint32_t turn = 0; turn < turns && n + 3 < PIECES_MAX && t < m->seconds && !m->failed; turn++) {
 		uint32_t output = length(m, v[OUTPUT], v[SPREAD]);
 		pieces[n++] = own_piece(m, length(m, turn ? v[QUESTION] : v[FIRST], v[SPREAD]));
-		struct sim_request *r = add(m, t, pieces, n, output);
-		if (!r)
-			return;
-		pieces[n++] = r->pieces[r->n_pieces - 1]; /* the answer is part of the next prompt */
-		t += 0.02 * output + sim_random_exponential(&m->random, v[THINK]);
+		ask(m, t, pieces, n++, output); /* the answer is part of the next prompt */
+		t += token_s * output + sim_random_exponential(&m->random, v[THINK]);
 	}
 }
 
 static void make_turns(struct maker *m)
 {
-	double mean = m->value[0];
-	for (double t = 0; !m->failed && (t = next_arrival(m, t, m->rate / mean, 0)) < m->seconds;)
+	enum { TURNS, OUTPUT = 5, THINK = 7 };
+	const double *v = m->value;
+	double before = 4 * v[TURNS] * (token_s * v[OUTPUT] + v[THINK]); /* so that all ages are there from the first second on */
+	for (double t = -before; !m->failed && (t = next_arrival(m, t, m->rate / v[TURNS], 0)) < m->seconds;)
 		converse(m, t);
 }
 
@@ -172,27 +184,27 @@ static void work(struct maker *m, double t)
 	pieces[n++] = piece(OF_GROUP, sim_random_below(&m->random, (uint32_t) v[GROUPS]), v[PREFIX]);
 	for (uint32_t step = 0; step < (uint32_t) v[STEPS] && n + 3 < PIECES_MAX && t < m->seconds && !m->failed; step++) {
 		uint32_t ways = step % 4 == 3 ? (uint32_t) v[FAN] : 1, slowest = 0, keep = n;
-		struct sim_piece answer = { 0, 0 }, result = { 0, 0 };
+		struct sim_piece result = { 0, 0 }, answer = { 0, 0 };
 		for (uint32_t way = 0; way < ways; way++) {
 			uint32_t output = length(m, v[OUTPUT], v[SPREAD]);
 			pieces[keep] = own_piece(m, length(m, v[RESULT], v[SPREAD]));
-			struct sim_request *r = add(m, t, pieces, keep + 1, output);
-			if (!r)
-				return;
+			ask(m, t, pieces, keep + 1, output);
 			result = pieces[keep];
-			answer = r->pieces[r->n_pieces - 1];
+			answer = pieces[keep + 1];
 			slowest = output > slowest ? output : slowest;
 		}
 		pieces[n++] = result;
 		pieces[n++] = answer;
-		t += 0.02 * slowest + sim_random_exponential(&m->random, v[GAP]);
+		t += token_s * slowest + sim_random_exponential(&m->random, v[GAP]);
 	}
 }
 
 static void make_agents(struct maker *m)
 {
-	double steps = m->value[0], calls = steps + floor(steps / 4) * (m->value[7] - 1);
-	for (double t = 0; !m->failed && (t = next_arrival(m, t, m->rate / calls, 0)) < m->seconds;)
+	enum { STEPS, OUTPUT = 4, GAP = 6, FAN = 7 };
+	const double *v = m->value;
+	double calls = v[STEPS] + floor(v[STEPS] / 4) * (v[FAN] - 1), before = v[STEPS] * (2 * token_s * v[OUTPUT] + v[GAP]);
+	for (double t = -before; !m->failed && (t = next_arrival(m, t, m->rate / calls, 0)) < m->seconds;)
 		work(m, t);
 }
 

@@ -111,13 +111,13 @@ def main():
         rows = []
         for row in pool.map(lambda job: measure(options.program, options.traces, job), jobs):
             rows.append(row)
+            if options.out:
+                with open(options.out, "a") as file:
+                    file.write(json.dumps(row) + "\n")
             if sys.stderr.isatty():
                 print("\r%d of %d" % (len(rows), len(jobs)), end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    if options.out:
-        with open(options.out, "a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
     show(rows, names, rules)
     if options.detail:
         detail(rows)

@@ -138,6 +138,27 @@ static void remove_all(struct route_replica **r, unsigned n)
 
 TestSuite(choice, .init = setup, .fini = teardown);
 
+/* Room for 6,000 tokens, and prompts of 2,048 that share all but 128: counted for each it would be full with the third. */
+Test(choice, what_requests_share_takes_room_once)
+{
+	struct route_tuning tuning = { .waiting_max = 100, .index_entries = 10000, .cache_tokens = 6000 };
+	cr_assert(route_model_tune(model, &tuning));
+	struct route_replica *r[1] = { add("a") };
+	static struct request q[8];
+	uint64_t now = 1000000;
+	for (unsigned i = 0; i < 8; i++) {
+		make(&q[i], 1, KEYS - 4, KEYS);
+		dispatch(&q[i], now += 100000);
+		cr_expect_eq(q[i].use.parts.memory, 0, "%u", i);
+		route_first(&q[i].use, now += 100000);
+	}
+	cr_expect(r[0]->held > q[0].use.tokens && r[0]->held < 4000, "%g", r[0]->held);
+	for (unsigned i = 0; i < 8; i++)
+		finish(&q[i], now += 100000, -1);
+	cr_expect_eq(r[0]->held, 0);
+	remove_all(r, 1);
+}
+
 Test(choice, turns_of_a_conversation_stay_where_its_prefix_is)
 {
 	struct route_replica *r[4] = { add("a"), add("b"), add("c"), add("d") }, *home;
