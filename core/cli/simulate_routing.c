@@ -7,7 +7,7 @@
 
 #include "core/base/str.h"
 #include "core/cli/output.h"
-#include "core/sim/replay.h"
+#include "core/sim/routing.h"
 
 enum { RULES_MAX = 32, SEEDS_MAX = 1000, FILE_MAX = 1 << 30 };
 static const double first_rate = 10, warm_part = 0.2, look_ms = 50, within = 0.02;
@@ -19,7 +19,7 @@ struct simulation {
 	struct sim_recipe *recipe;
 	double rate, seconds;
 	uint64_t seed;
-	struct sim_replay replay;     /* what all runs share */
+	struct sim_routing replay;     /* what all runs share */
 	const struct sim_rule *rules[RULES_MAX];
 	size_t n_rules;
 	bool shown;                   /* a line of progress */
@@ -108,7 +108,7 @@ static int read_limits(struct cli *cli, struct sim_limits *limits)
 }
 
 /* "0@60s+30s" */
-static int read_kill(struct cli *cli, struct sim_replay *replay)
+static int read_kill(struct cli *cli, struct sim_routing *replay)
 {
 	const char *text = cli_value(cli, "kill"), *at = text ? strchr(text, '@') : NULL, *plus = at ? strchr(at, '+') : NULL;
 	uint64_t replica;
@@ -156,7 +156,7 @@ static int read_options(struct simulation *s)
 	s->rate = (double) thousandths / 1000;
 	s->seconds = (double) cli_number(cli, "time", 300);
 	s->seed = (uint64_t) cli_number(cli, "seed", 1);
-	s->replay = (struct sim_replay){ .fleet = &s->fleet, .warm = warm_part, .look_ms = look_ms };
+	s->replay = (struct sim_routing){ .fleet = &s->fleet, .warm = warm_part, .look_ms = look_ms };
 	int code = add_rules(s, cli_value(cli, "policy") ? cli_value(cli, "policy") : sim_rules[0].name);
 	if (code == CLI_DONE && s->n_rules != 1)
 		code = cli_fail(cli, CLI_USAGE, NULL, "--policy names one rule; further ones: --compare");
@@ -208,7 +208,7 @@ static int run_one(struct simulation *s, double *rate, struct sim_result *result
 	int code = make(s, *rate, &workload, error);
 	s->replay.workload = &workload;
 	if (code == SL_OK)
-		code = sim_replay_run(&s->replay, result, error);
+		code = sim_routing_run(&s->replay, result, error);
 	sim_workload_free(&workload);
 	return code;
 }

@@ -2,19 +2,19 @@
 /* capacity.c - the largest rate at which the limits are kept, by bisection. */
 #include <math.h>
 
-#include "core/sim/replay.h"
+#include "core/sim/routing.h"
 
 enum { DOUBLINGS_MAX = 14 };
 
 static int try(const struct sim_search *s, double rate, struct sim_result *result, sl_error *error)
 {
 	struct sim_workload workload = { 0 };
-	struct sim_replay replay = s->replay;
+	struct sim_routing replay = s->replay;
 	int code = s->make(s->make_arg, rate, &workload, error);
 	replay.workload = &workload;
 	replay.until_missed = true;
 	if (code == SL_OK)
-		code = sim_replay_run(&replay, result, error);
+		code = sim_routing_run(&replay, result, error);
 	sim_workload_free(&workload);
 	return code;
 }

@@ -10,10 +10,10 @@ core_sim_libsim_a_SOURCES = \
 	core/sim/fleet.c core/sim/fleet.h \
 	core/sim/prompt.c core/sim/prompt.h \
 	core/sim/recipe.c \
-	core/sim/replay.c core/sim/replay.h \
 	core/sim/router.c core/sim/router.h \
 	core/sim/router_peer.c \
 	core/sim/router_route.c \
+	core/sim/routing.c core/sim/routing.h \
 	core/sim/tally.c core/sim/tally.h \
 	core/sim/trace.c core/sim/trace.h \
 	core/sim/workload.c core/sim/workload.h

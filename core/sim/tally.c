@@ -14,7 +14,7 @@ struct sim_fate {
 	bool failed, late;
 };
 
-bool sim_tally_init(struct sim_tally *t, const struct sim_replay *o)
+bool sim_tally_init(struct sim_tally *t, const struct sim_routing *o)
 {
 	*t = (struct sim_tally){ .o = o };
 	t->fates = calloc(o->workload->n + 1, sizeof *t->fates);

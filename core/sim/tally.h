@@ -3,11 +3,11 @@
 #ifndef CORE_SIM_TALLY_H
 #define CORE_SIM_TALLY_H
 
-#include "core/sim/replay.h"
+#include "core/sim/routing.h"
 
 struct sim_fate;
 struct sim_tally {
-	const struct sim_replay *o;
+	const struct sim_routing *o;
 	struct sim_world world;      /* the router's, which must live as long */
 	struct sim_fate *fates;      /* of each request */
 	uint32_t *gaps;              /* how many gaps of so many tenths of a millisecond */
@@ -17,7 +17,7 @@ struct sim_tally {
 	uint64_t all[SIM_CLASSES], late[SIM_CLASSES], slow[SIM_CLASSES]; /* requests that count, and that missed a limit */
 };
 
-bool sim_tally_init(struct sim_tally *tally, const struct sim_replay *replay);
+bool sim_tally_init(struct sim_tally *tally, const struct sim_routing *replay);
 void sim_tally_free(struct sim_tally *tally);
 void sim_tally_predicted(struct sim_tally *tally, uint32_t id, double ms, int64_t now_us);
 void sim_tally_first(struct sim_tally *tally, uint32_t id, int64_t now_us);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replay.c - the loop over events. */
-#include "core/sim/replay.h"
+/* routing.c - the loop over events. */
+#include "core/sim/routing.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 enum { ARRIVAL, DELIVERY, STEP_END, LOOK, DEATH, BIRTH, TYPES = 8, PROGRESS_EACH = 20000 };
 
 struct run {
-	const struct sim_replay *o;
+	const struct sim_routing *o;
 	struct sim_events events;
 	struct sim_engine *engines;
 	struct sim_seen *seen;
@@ -41,7 +41,7 @@ static void dispatch(struct run *run, uint32_t id)
 {
 	int replica = run->o->rule->kind->choose(run->router, id, run->now_us);
 	if (replica < 0) {
-		run->no_memory = true; /* or no replica at all, which sim_replay_run has refused */
+		run->no_memory = true; /* or no replica at all, which sim_routing_run has refused */
 		return;
 	}
 	run->at[id] = (uint32_t) replica;
@@ -141,7 +141,7 @@ static void happen(struct run *run, const struct sim_event *event)
 
 static int loop(struct run *run, bool *partial, sl_error *error)
 {
-	const struct sim_replay *o = run->o;
+	const struct sim_routing *o = run->o;
 	struct sim_event event;
 	size_t next = 0, n = 0, all = o->workload->n;
 	*partial = false;
@@ -163,7 +163,7 @@ static int loop(struct run *run, bool *partial, sl_error *error)
 
 static bool start(struct run *run)
 {
-	const struct sim_replay *o = run->o;
+	const struct sim_routing *o = run->o;
 	uint32_t n = o->fleet->n;
 	run->engines = calloc(n, sizeof *run->engines);
 	run->seen = calloc(n, sizeof *run->seen);
@@ -199,7 +199,7 @@ static void stop(struct run *run)
 }
 
 /* Each request must fit into each engine: rules do not look at that. */
-static int check(const struct sim_replay *o, sl_error *error)
+static int check(const struct sim_routing *o, sl_error *error)
 {
 	if (o->down_us > 0 && (o->killed >= o->fleet->n || o->fleet->n < 2))
 		return error_set(error, SL_EINVAL, "replica %u cannot be killed: there are %u, from 0 on, and one must remain", o->killed,
@@ -213,7 +213,7 @@ static int check(const struct sim_replay *o, sl_error *error)
 	return SL_OK;
 }
 
-int sim_replay_run(const struct sim_replay *o, struct sim_result *out, sl_error *error)
+int sim_routing_run(const struct sim_routing *o, struct sim_result *out, sl_error *error)
 {
 	struct run run = { .o = o };
 	bool partial = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replay.h - requests through a router to engines in virtual time, and what came of it. Pure. */
-#ifndef CORE_SIM_REPLAY_H
-#define CORE_SIM_REPLAY_H
+/* routing.h - requests through a router to engines in virtual time, and what came of it. Pure. */
+#ifndef CORE_SIM_ROUTING_H
+#define CORE_SIM_ROUTING_H
 
 #include "core/sim/router.h"
 
@@ -11,7 +11,7 @@ struct sim_limits {
 	double share;     /* so many of the requests must keep each limit, 0 to 1; the first one in each class */
 };
 
-struct sim_replay {
+struct sim_routing {
 	const struct sim_fleet *fleet;
 	const struct sim_workload *workload;
 	const struct sim_rule *rule;
@@ -47,12 +47,12 @@ struct sim_result {
 	bool partial;       /* ended early: only `missed` means something */
 };
 
-int sim_replay_run(const struct sim_replay *replay, struct sim_result *out, sl_error *error);
+int sim_routing_run(const struct sim_routing *replay, struct sim_result *out, sl_error *error);
 
 /* The largest rate at which the limits are kept, to about `within` (such as 0.02) of it. `make` fills *workload for a rate.
  * result: of the run at that rate. 0 in *rate: not even the least that was tried. */
 struct sim_search {
-	struct sim_replay replay;     /* workload is not looked at */
+	struct sim_routing replay;     /* workload is not looked at */
 	int (*make)(void *arg, double rate, struct sim_workload *workload, sl_error *error);
 	void *make_arg;
 	double from, within;          /* where the search begins */
