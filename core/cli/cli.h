@@ -23,6 +23,7 @@ enum cli_exit {
 	CLI_DENIED = 5,    /* denied by limit, quota or policy: do not retry */
 	CLI_TIMEOUT = 6,   /* a wait ran out */
 	/* run, attach: the program's own code, 128+N when a signal ended it, and these */
+	CLI_INCOMPLETE = 123, /* the program ended with 0, but bytes of its output are lost */
 	CLI_TIME_LIMIT = 124,
 	CLI_NOT_BEGUN = 125,
 	CLI_NOT_EXECUTABLE = 126,

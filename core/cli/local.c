@@ -90,6 +90,12 @@ int plugin_test_run(struct cli *cli)
 		json_decref(options);
 		return cli_fail(cli, CLI_USAGE, "sluicectl help plugins test", "--option wants NAME=VALUE, not '%s'", wrong);
 	}
+	char kind[32], name[SL_NAME_MAX];
+	if (plugin_name_file(cli->args[0], kind, name) && strcmp(kind, "backend") != 0) {
+		json_decref(options);
+		return cli_fail(cli, CLI_USAGE, "sluicectl plugins check FILE",
+		                "%s is the %s plugin '%s': this test is for plugins of the kind backend", cli->args[0], kind, name);
+	}
 	list = plugin_test_file(cli->args[0], options);
 	json_decref(options);
 	json_array_foreach(list, i, line) {

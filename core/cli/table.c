@@ -183,7 +183,9 @@ const struct cli_command cli_commands[] = {
 	  .text = "Asks for a lease, waits for it, runs the program and passes input, output and signals. The working "
 	          "directory and the environment go along, but for SLUICE_TOKEN* and *_API_KEY, which --env passes on. "
 	          "Ctrl-C cancels while it waits and is sent to the program when it runs; a second one within 2 seconds "
-	          "releases the lease. The program outlives this terminal: sluicectl attach LEASE comes back to it. The "
+	          "releases the lease. The program outlives this terminal: sluicectl attach LEASE comes back to it. No "
+	          "output is lost while something reads it: the program waits, as with any pipe. It does not wait for one that "
+	          "reads nothing for limits.output_wait, 30 s; what is lost then is said, and the exit code is not 0. The "
 	          "exit code is the program's; see sluicectl help exit-codes.",
 	  .examples = "run -G 2 -t 2h -- python train.py\nrun --memory 40G -p research -J sweep -- ./sweep.sh\n"
 	              "run --detach -- ./nightly.sh  prints the lease, L1042",
@@ -196,7 +198,8 @@ const struct cli_command cli_commands[] = {
 	{ .noun = "logs", .alias = "log", .role = "owner", .args = "LEASE", .args_min = 1, .args_max = 1,
 	  .options = logs_options, .summary = "what a program has written",
 	  .text = "Its output to stdout, its errors to stderr: the last 256 KiB of each, or with -f all that is kept and "
-	          "then what comes.",
+	          "then what comes. The last 4 MiB of each are kept while it runs and for an hour after its end, of the last "
+	          "1,000 leases that have ended.",
 	  .examples = "logs L1042\nlogs -f --tail 100 L1042\nlogs --source err L1042", .run = logs_run },
 	{ .noun = "release", .role = "owner", .args = "LEASE...", .args_min = 1, .args_max = CLI_ARGS_MAX,
 	  .options = release_options, .summary = "end leases, or cancel waiting ones",
@@ -237,7 +240,7 @@ const struct cli_command cli_commands[] = {
 	  .args_max = 1, .options = yes_options, .summary = "remove a tenant that has no keys",
 	  .examples = "tenants delete physics", .run = tenants_delete_run },
 
-	LIST("keys", "key", "anyone", keys_list, keys_options, "API keys", "keys\nkeys --tenant physics"),
+	LIST("keys", "key", "anyone", keys_list, keys_options, "API keys: your own; a tenant's, for operators and admins", "keys\nkeys --tenant physics"),
 	{ .noun = "keys", .alias = "key", .verb = "create", .role = "admin", .args = "[NAME]", .args_max = 1,
 	  .options = key_options, .summary = "a new key, on stdout, once",
 	  .examples = "keys create notebook --tenant physics --user dana --expires 90d", .run = keys_create_run },
@@ -295,7 +298,8 @@ const struct cli_command cli_commands[] = {
 	  .examples = "policy check ./policy.lua\npolicy check --config ./sluice.lua", .run = policy_check_run },
 	{ .noun = "policy", .verb = "test", .args = "[FILE]", .args_max = 1, .options = policy_options,
 	  .summary = "run the tests of a policy",
-	  .text = "Calls every test_* function of the file, here, without a daemon. Without FILE as with policy check.",
+	  .text = "Calls every test_* function of the file, here, without a daemon. Without FILE as with policy check. Exits with 1 "
+	          "when one fails, and when there is none.",
 	  .examples = "policy test ./policy.lua", .run = policy_test_run },
 	{ .noun = "policy", .verb = "eval", .role = "operator", .options = eval_options,
 	  .summary = "one decision, and the line that made it",
@@ -323,7 +327,7 @@ const struct cli_command cli_commands[] = {
 	  .examples = "plugins check ./fair2.so", .run = plugin_check_run },
 	{ .noun = "plugins", .alias = "plugin", .verb = "test", .args = "FILE", .args_min = 1, .args_max = 1,
 	  .options = plugin_test_options, .summary = "does this backend keep what backend.h promises",
-	  .text = "A line for each promise, tried in a process of its own with a deadline. Devices are prepared, released, "
+	  .text = "For plugins of the kind backend. A line for each promise, tried in a process of its own with a deadline. Devices are prepared, released, "
 	          "and so scrubbed: run it where no lease has them. Devices on which the backend sees a process are left alone. "
 	          "Ends with 1 when a promise is broken.",
 	  .examples = "plugins test ./mygpu.so\nplugins test ./mygpu.so --option root=/tmp/sys --json", .run = plugin_test_run },
@@ -349,6 +353,7 @@ const struct cli_topic cli_topics[] = {
 	  "6    a wait ran out\n"
 	  "run and attach end with the program's own code, and these:\n"
 	  "128+N   signal N ended it\n"
+	  "123  it ended with 0, but bytes of its output were lost on the way\n"
 	  "124  its time was over\n"
 	  "125  sluice failed before the program began, or the lease was refused, cancelled or preempted\n"
 	  "126  the program cannot be executed\n"

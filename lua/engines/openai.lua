@@ -15,5 +15,8 @@ return {
     "lora", "lora_path", "session_params", "custom_logit_processor", "bootstrap_host", "bootstrap_port", "bootstrap_room",
     "id_slot", "cache_prompt", "n_predict", "n_cmpl",
   },
+  -- What every such server has. Where yours has more, copy this file and say so: messages are passed on then, not
+  -- translated to chat.
+  doors = { "chat", "completions", "embeddings" },
   keepalive = "4s",
 }

@@ -19,6 +19,7 @@ return {
     "chat_template", "mm_processor_kwargs", "media_io_kwargs", "ignore_eos", "use_beam_search", "prompt_embeds",
     "data_parallel_rank",
   },
+  doors = { "chat", "completions", "embeddings", "responses", "rerank", "score", "messages", "count_tokens" },
   keepalive = "4s",
   -- First guess of its speed in milliseconds, an 8B model on one large GPU; what is seen puts it right.
   step = { base = 7, prefill = 0.0285, quadratic = 1.0e-6, sequence = 0.012, context = 50e-6 },
