@@ -153,14 +153,11 @@ static const struct cli_option plugin_test_options[] = {
 };
 
 static const struct cli_option simulate_options[] = {
-	{ "cluster", 0, OPTION_TEXT, "FILE", NULL, "machines: sn or name, cpu_milli, memory_mib, gpu (how many), model", NULL, false },
-	{ "jobs", 0, OPTION_TEXT, "FILE", NULL, "jobs: name, cpu_milli, memory_mib, num_gpu, gpu_milli, and where they are there "
-	  "gpu_spec (models with | between them), queue (else qos), priority, and in seconds creation_time, scheduled_time, "
-	  "deletion_time, time_limit", NULL, false },
+	{ "cluster", 0, OPTION_TEXT, "FILE", NULL, "the machines, as CSV", NULL, false },
+	{ "jobs", 0, OPTION_TEXT, "FILE", NULL, "the jobs, as CSV", NULL, false },
 	{ "scheduler", 0, OPTION_TEXT, "NAME|FILE.so", "fair", "scheduler plugin to ask", NULL, false },
 	{ "option", 0, OPTION_TEXT, "NAME=VALUE", NULL, "an option of the plugin, as in sluice.lua", NULL, true },
-	{ "config", 0, OPTION_TEXT, "FILE", NULL, "sluice.lua whose queues, cohorts and plugin options hold; it must have the jobs' "
-	  "queues. Without it these are owed nothing and may borrow everything", NULL, false },
+	{ "config", 0, OPTION_TEXT, "FILE", NULL, "sluice.lua whose queues, cohorts and plugin options hold", NULL, false },
 	{ "every", 0, OPTION_NUMBER, "N", "1", "keep every N-th machine of each shape", NULL, false },
 	{ "copies", 0, OPTION_NUMBER, "N", "1", "let each job come N times", NULL, false },
 	{ "services", 0, OPTION_NUMBER, "N", "as --copies, at most 6", "the same for jobs that end only with the record", NULL, false },
@@ -326,7 +323,11 @@ const struct cli_command cli_commands[] = {
 	{ .noun = "simulate", .options = simulate_options, .summary = "a recorded cluster through a scheduler, in virtual time",
 	  .text = "Loads the scheduler as sluiced does, shows it the recorded machines and jobs, holds its answers to sluiced's own "
 	          "checks, and prints how much of the GPUs was used, how long leases waited, and what preemption cost. No daemon is "
-	          "asked, and the same files give the same figures. As with real leases, devices are whole, so a job that wants a "
+	          "asked, and the same files give the same figures. Columns of the machines: sn or name, cpu_milli, memory_mib, gpu "
+	          "(how many), model. Of the jobs: name, cpu_milli, memory_mib, num_gpu, gpu_milli; and where they are there "
+	          "gpu_spec (models that will do, with | between them), queue (else qos), priority, and in seconds creation_time, "
+	          "scheduled_time, deletion_time and time_limit. A sluice.lua must have the queues that the jobs name; without one "
+	          "these are owed nothing and may borrow everything. As with real leases, devices are whole, so a job that wants a "
 	          "part of a GPU gets one for itself; a job runs on one machine; cpu and host memory are not counted; jobs without "
 	          "a GPU do not wait. A job that would do with several models is bound to the one of which there is most. Without "
 	          "time_limit a job's limit is three times its run, rounded up to a quarter of an hour. Starting takes no time; who "
