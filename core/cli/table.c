@@ -163,7 +163,7 @@ static const struct cli_option simulate_options[] = {
 	{ "services", 0, OPTION_NUMBER, "N", "as --copies, at most 6", "the same for jobs that end only with the record", NULL, false },
 	{ "shift", 0, OPTION_DURATION, "TIME", "12h", "copies come later by up to so much, at random", NULL, false },
 	{ "seed", 0, OPTION_NUMBER, "N", "1", "of that", NULL, false },
-	FLAG("preemptible", 0, "every job may have to give way to a more urgent one, not only those of preemptible queues"),
+	FLAG("preemptible", 0, "every job may be evicted, not only those of preemptible queues"),
 	FLAG("suspendable", 0, "who gives way is suspended and loses no work"),
 	FLAG("until-last", 0, "stop at the last arrival; what waits then has waited until then"),
 	END_OPTIONS
@@ -321,20 +321,16 @@ const struct cli_command cli_commands[] = {
 	          "Ends with 1 when a promise is broken.",
 	  .examples = "plugins test ./mygpu.so\nplugins test ./mygpu.so --option root=/tmp/sys --json", .run = plugin_test_run },
 	{ .noun = "simulate", .options = simulate_options, .summary = "a recorded cluster through a scheduler, in virtual time",
-	  .text = "Loads the scheduler as sluiced does, shows it the recorded machines and jobs, holds its answers to sluiced's own "
-	          "checks, and prints how much of the GPUs was used, how long leases waited, and what preemption cost. No daemon is "
-	          "asked, and the same files give the same figures. Columns of the machines: sn or name, cpu_milli, memory_mib, gpu "
-	          "(how many), model. Of the jobs: name, cpu_milli, memory_mib, num_gpu, gpu_milli; and where they are there "
+	  .text = "Loads the scheduler as sluiced does, shows it the recorded machines and jobs, and holds its answers to sluiced's "
+	          "own checks; the same files give the same figures. Columns of the machines: sn or name, cpu_milli, memory_mib, "
+	          "gpu (how many), model. Of the jobs: name, cpu_milli, memory_mib, num_gpu, gpu_milli; where they are there "
 	          "gpu_spec (models that will do, with | between them), queue (else qos), priority, and in seconds creation_time, "
-	          "scheduled_time, deletion_time and time_limit. A sluice.lua must have the queues that the jobs name; without one "
-	          "these are owed nothing and may borrow everything. As with real leases, devices are whole, so a job that wants a "
-	          "part of a GPU gets one for itself; a job runs on one machine; cpu and host memory are not counted; jobs without "
-	          "a GPU do not wait. A job that would do with several models is bound to the one of which there is most. Without "
-	          "time_limit a job's limit is three times its run, rounded up to a quarter of an hour. Starting takes no time; who "
-	          "is preempted uses 30 s of notice, loses its work and asks again at once. Jobs without a recorded run are left "
-	          "out.",
+	          "scheduled_time, deletion_time, time_limit (else three times the run, rounded up to 15 minutes). A sluice.lua "
+	          "must have the jobs' queues; without one they are owed nothing and may borrow everything. As with real leases, "
+	          "devices are whole, so a part of a GPU takes a whole one; a job runs on one machine, of one model; cpu and host "
+	          "memory are not counted; jobs without a GPU do not wait. Starting takes no time; who is preempted uses 30 s of "
+	          "notice, loses its work and asks again. Jobs without a recorded run are left out.",
 	  .examples = "simulate --cluster nodes.csv --jobs jobs.csv\n"
-	              "simulate --cluster nodes.csv --jobs jobs.csv --scheduler fifo --json\n"
 	              "simulate --cluster nodes.csv --jobs jobs.csv --every 10 --copies 12 --until-last\n"
 	              "simulate --cluster nodes.csv --jobs jobs.csv --config ./sluice.lua --scheduler ./mine.so",
 	  .run = simulate_run },
