@@ -153,21 +153,18 @@ static const struct cli_option plugin_test_options[] = {
 };
 
 static const struct cli_option simulate_options[] = {
-	{ "cluster", 0, OPTION_TEXT, "CLUSTER", NULL, "with --jobs a CSV of machines: sn or name, cpu_milli, memory_mib, gpu (how many), "
-	  "model; with --trace COUNT*ENGINE,..., or a .csv of engines with their constants", NULL, false },
+	{ "cluster", 0, OPTION_TEXT, "CLUSTER", NULL, "with --jobs the machines, as CSV; with --trace "
+	  "COUNT*ENGINE,..., or a .csv of engines with their constants", NULL, false },
 	{ "seed", 0, OPTION_NUMBER, "N", "1", "of all chances", NULL, false },
-	{ "jobs", 0, OPTION_TEXT, "FILE", NULL, "jobs: name, cpu_milli, memory_mib, num_gpu, gpu_milli, and where they are there "
-	  "gpu_spec (models with | between them), queue (else qos), priority, and in seconds creation_time, scheduled_time, "
-	  "deletion_time, time_limit", NULL, false },
+	{ "jobs", 0, OPTION_TEXT, "FILE", NULL, "the jobs, as CSV", NULL, false },
 	{ "scheduler", 0, OPTION_TEXT, "NAME|FILE.so", "fair", "jobs: scheduler plugin to ask", NULL, false },
 	{ "option", 0, OPTION_TEXT, "NAME=VALUE", NULL, "jobs: an option of the plugin, as in sluice.lua", NULL, true },
-	{ "config", 0, OPTION_TEXT, "FILE", NULL, "jobs: sluice.lua whose queues, cohorts and plugin options hold; it must have the "
-	  "jobs' queues. Without it these are owed nothing and may borrow everything", NULL, false },
+	{ "config", 0, OPTION_TEXT, "FILE", NULL, "jobs: sluice.lua whose queues, cohorts and plugin options hold", NULL, false },
 	{ "every", 0, OPTION_NUMBER, "N", "1", "jobs: keep every N-th machine of each shape", NULL, false },
 	{ "copies", 0, OPTION_NUMBER, "N", "1", "jobs: let each come N times", NULL, false },
 	{ "services", 0, OPTION_NUMBER, "N", "as --copies, at most 6", "jobs: the same for those that end only with the record", NULL, false },
 	{ "shift", 0, OPTION_DURATION, "TIME", "12h", "jobs: copies come later by up to so much, at random", NULL, false },
-	FLAG("preemptible", 0, "jobs: every one may have to give way to a more urgent one, not only those of preemptible queues"),
+	FLAG("preemptible", 0, "jobs: every one may be evicted, not only those of preemptible queues"),
 	FLAG("suspendable", 0, "jobs: who gives way is suspended and loses no work"),
 	FLAG("until-last", 0, "jobs: stop at the last arrival; what waits then has waited until then"),
 	{ "trace", 0, OPTION_TEXT, "TRACE", NULL,
@@ -339,7 +336,7 @@ const struct cli_command cli_commands[] = {
 	{ .noun = "simulate", .options = simulate_options,
 	  .summary = "jobs through a scheduler, or requests through a router, in virtual time",
 	  .text = "--jobs loads the scheduler as sluiced does; --trace sends requests by sluiced's own rules, or another router's, to "
-	          "models of engines. No daemon is asked. What is left out: sluicectl help simulation.",
+	          "models of engines. No daemon is asked. Columns, and what is left out: sluicectl help simulation.",
 	  .examples = "simulate --cluster nodes.csv --jobs jobs.csv --every 10 --copies 12 --until-last\n"
 	              "simulate --cluster nodes.csv --jobs jobs.csv --config ./sluice.lua --scheduler ./mine.so --json\n"
 	              "simulate --cluster '8*qwen3-8b-h100' --trace mooncake.jsonl --capacity --compare all",
@@ -356,8 +353,13 @@ const struct cli_command cli_commands[] = {
 };
 
 const struct cli_topic cli_topics[] = {
-	{ "simulation", "what sluicectl simulate leaves out",
-	  "--jobs   The scheduler's answers are held to sluiced's own checks. As with real leases devices are\n"
+	{ "simulation", "what sluicectl simulate reads and what it leaves out",
+	  "--jobs   Columns of the machines: sn or name, cpu_milli, memory_mib, gpu (how many), model. Of the\n"
+	  "         jobs: name, cpu_milli, memory_mib, num_gpu, gpu_milli; where they are there gpu_spec\n"
+	  "         (models that will do, with | between them), queue (else qos), priority, and in seconds\n"
+	  "         creation_time, scheduled_time, deletion_time, time_limit. A sluice.lua must have the jobs'\n"
+	  "         queues; without one they are owed nothing and may borrow everything.\n"
+	  "         The scheduler's answers are held to sluiced's own checks. As with real leases devices are\n"
 	  "         whole: a job that wants a part of a GPU gets one for itself. A job runs on one machine.\n"
 	  "         Cpu and host memory are not counted; jobs without a GPU do not wait; those without a\n"
 	  "         recorded run are left out. A job that would do with several models is bound to the one\n"
