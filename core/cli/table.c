@@ -111,6 +111,7 @@ static const struct cli_option usage_options[] = {
 
 static const struct cli_option verify_options[] = {
 	{ "known", 0, OPTION_TEXT, "RECORD:DIGEST", NULL, "what an earlier look has shown: the chain must have it still", NULL, false },
+	{ "file", 0, OPTION_TEXT, "FILE", NULL, "look at this SQLite store, or a copy of one, and ask no daemon", NULL, false },
 	END_OPTIONS
 };
 
@@ -283,8 +284,10 @@ const struct cli_command cli_commands[] = {
 	  .text = "Works out the chained digests of all records anew, and compares. Says up to which record all is well, or names "
 	          "the first that was changed, is missing or was never written by the ledger, and ends with 1. Whoever could "
 	          "change the store's file could make all digests anew: note what this prints, elsewhere, and give it to --known "
-	          "the next time.",
-	  .examples = "ledger verify\nledger verify --known 48210:7f3a2c91...", .run = ledger_verify_run },
+	          "the next time. Of records that became sums (ledger.keep of sluice.lua) the digest of each day's last one is "
+	          "left, and is believed. --file needs no sluiced and changes nothing: it finds what the store has, not what the "
+	          "journal still holds for it.",
+	  .examples = "ledger verify\nledger verify --known 48210:7f3a2c91...\nledger verify --file /backup/sluice.db", .run = ledger_verify_run },
 
 	{ .noun = "reload", .role = "operator", .summary = "read the configuration again",
 	  .text = "When something is wrong with it, all findings are printed and the running one stays.",

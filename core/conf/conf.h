@@ -217,6 +217,7 @@ struct conf {
 	int log_level;               /* enum sl_log_level */
 	bool log_requests;
 	int64_t journal_bytes;       /* a segment of the ledger's journal */
+	int64_t keep_ms;             /* records older than that are folded into sums, 0: none */
 	int64_t charge_ms;           /* a running lease is charged at least this often */
 
 	struct conf_model *models;

@@ -73,6 +73,9 @@ const struct conf_field conf_fields[] = {
 	{ "journal", "gap", FIELD_MICROS, AT(conf, commit_gap_us), .min = 0, .max = 1000000, .fallback = "\"500us\"",
 	  .help = "between commits while many answers wait for one: \"500us\", \"2ms\"" },
 
+	{ "ledger", "keep", FIELD_DURATION, AT(conf, keep_ms), .min = 1000, .max = 100 * 365ll * 24 * 60 * MINUTE,
+	  .help = "records older than that become sums by hour and go: \"400d\"; default: every record stays" },
+
 	{ "model", "engine", FIELD_NAME, AT(conf_model, engine),
 	  .help = "what serves it: llamacpp, vllm, sglang, openai or a file of your own; default with endpoints: openai" },
 	{ "model", "weights", FIELD_STRING, AT(conf_model, weights), .help = "path (or name) of the weights" },

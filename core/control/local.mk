@@ -4,7 +4,6 @@ core_control_libcontrol_a_SOURCES = \
 	core/control/admin.c \
 	core/control/answer.c \
 	core/control/auth.c \
-	core/control/bill.c \
 	core/control/call.c \
 	core/control/control.c core/control/control.h core/control/inner.h \
 	core/control/devices.c \

@@ -22,10 +22,12 @@ EXTRA_DIST += \
 	tests/e2e/test_messages.py \
 	tests/e2e/test_operating.py \
 	tests/e2e/test_output.py \
+	tests/e2e/test_own_use.py \
 	tests/e2e/test_pool.py \
 	tests/e2e/test_pool_crash.py \
 	tests/e2e/test_pool_tree.py \
 	tests/e2e/test_reload.py \
 	tests/e2e/test_responses.py \
+	tests/e2e/test_retention.py \
 	tests/e2e/test_routing.py \
 	tests/e2e/test_upstream.py
