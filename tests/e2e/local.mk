@@ -17,6 +17,7 @@ EXTRA_DIST += \
 	tests/e2e/test_jwt.py \
 	tests/e2e/test_limits.py \
 	tests/e2e/test_operating.py \
+	tests/e2e/test_page.py \
 	tests/e2e/test_pool.py \
 	tests/e2e/test_reload.py \
 	tests/e2e/test_routing.py \
