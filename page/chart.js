@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bars. Their lengths are drawn from the numbers that the ledger gave; the words beside them are the ledger's own.
+import { h, s } from './dom.js';
+
+const ROW = 26, SHOWN = 40;
+
+/** Horizontal bars, one a row: {name, value (a number), text}. */
+function rows(bars, max) {
+  return bars.map((bar, i) => {
+    const y = i * ROW, share = max > 0 ? bar.value / max : 0;
+    return s('g', null,
+      s('text', { x: '0', y: y + 17, class: 'label' }, bar.name.length > 22 ? bar.name.slice(0, 21) + '…' : bar.name, s('title', null, `${bar.name}: ${bar.text}`)),
+      s('rect', { x: '30%', y: y + 5, width: `${(share * 48).toFixed(3)}%`, height: ROW - 9, rx: 2, class: 'bar' }),
+      s('text', { x: `${(31 + share * 48).toFixed(3)}%`, y: y + 17, class: 'value' }, bar.text));
+  });
+}
+
+/** Upright bars by time, with the first, the last and the highest named. */
+function columns(bars, max) {
+  const height = 160, top = 22, width = 100 / bars.length;
+  const highest = bars.findIndex((b) => b.value === max);
+  return [
+    s('line', { x1: 0, x2: '100%', y1: top + height, y2: top + height, class: 'axis' }),
+    bars.map((bar, i) => {
+      const tall = max > 0 ? bar.value / max * height : 0;
+      const middle = (i + 0.5) * width, anchor = middle < 12 ? 'start' : middle > 88 ? 'end' : 'middle';
+      const at = anchor === 'start' ? i * width : anchor === 'end' ? (i + 1) * width : middle;
+      return s('g', null,
+        s('rect', { x: `${(i * width + width * 0.1).toFixed(3)}%`, y: (top + height - tall).toFixed(2), width: `${(Math.min(width, 25) * 0.8).toFixed(3)}%`,
+          height: tall.toFixed(2), class: 'bar' }, s('title', null, `${bar.name}: ${bar.text}`)),
+        i === highest && max > 0 ? s('text', { x: `${at.toFixed(3)}%`, y: 15, 'text-anchor': anchor, class: 'value' }, bar.text) : null,
+        i === 0 || i === bars.length - 1 ? s('text', { x: `${at.toFixed(3)}%`, y: top + height + 18, 'text-anchor': anchor, class: 'label' }, bar.name) : null);
+    }),
+  ];
+}
+
+/** A chart of `bars`; the table below it has the same numbers. */
+export function chart(title, bars, upright) {
+  const shown = upright ? bars.slice(-366) : bars.slice(0, SHOWN);
+  const max = Math.max(0, ...shown.map((b) => b.value));
+  if (!shown.length || max === 0) return null;
+  const highest = shown.find((b) => b.value === max);
+  const height = upright ? 206 : shown.length * ROW;
+  return h('figure', { class: 'chart' },
+    s('svg', { role: 'img', 'aria-label': `${title}. The highest is ${highest.name} with ${highest.text}. The table below has all numbers.`, width: '100%', height },
+      upright ? columns(shown, max) : rows(shown, max)),
+    shown.length < bars.length ? h('figcaption', null, `The first ${shown.length} of ${bars.length}.`) : null);
+}
+
+/** How much of a limit is used. */
+export function meter(name, used, max) {
+  const share = Number(max) > 0 ? Math.min(1, Number(used) / Number(max)) : 0;
+  return s('svg', { class: 'meter', role: 'img', 'aria-label': `${name}: ${Math.floor(share * 100)} percent used`, width: '100%', height: 10 },
+    s('rect', { width: '100%', height: 10, rx: 5, class: 'track' }),
+    s('rect', { width: `${(share * 100).toFixed(2)}%`, height: 10, rx: 5, class: share >= 0.9 ? 'bar high' : 'bar' }));
+}
