@@ -59,21 +59,24 @@ function themeButton() {
   return button(`Theme: ${theme}`, 'theme', { next }, 'quiet');
 }
 
+// A refusal is an answer too.
+const away = () => Boolean(live.error) && (live.error.status === 0 || live.error.status >= 500);
+
 function liveText() {
   if (live.paused) return live.at ? `paused ${when(live.at.toISOString())}` : 'paused';
-  if (live.error) return live.at ? `no answer since ${when(live.at.toISOString())}` : 'no answer';
+  if (away()) return live.at ? `no answer since ${when(live.at.toISOString())}` : 'no answer';
   return 'live';
 }
 
 function header() {
-  const tone = live.paused ? 'wait' : live.error ? 'bad' : 'good';
+  const tone = live.paused ? 'wait' : away() ? 'bad' : 'good';
   return h('header', { class: 'top' },
     h('a', { class: 'brand', href: '#/home' }, me.organisation && me.organisation !== 'sluice' ? `${me.organisation} · sluice` : 'sluice'),
     h('form', { class: 'find', role: 'search', 'data-act': 'find', 'data-keep': true },
       h('input', { type: 'search', name: 'text', 'aria-label': 'Find a lease, a request, a device, a key or a model', placeholder: 'L1042, req_…, node1/gpu2, slk_…', autocomplete: 'off', spellcheck: 'false' })),
-    h('span', { class: 'row' },
+    current.view.every ? h('span', { class: 'row' },
       h('span', { class: 'state ' + tone }, liveText()),
-      button(live.paused ? 'Go on' : 'Pause', 'pause', {}, 'quiet')),
+      button(live.paused ? 'Go on' : 'Pause', 'pause', {}, 'quiet')) : null,
     h('span', { class: 'row who' },
       h('span', null, me.user || me.key || 'signed in', h('span', { class: 'dim' }, me.tenant ? ` of ${me.tenant}` : '')),
       button('Sign out', 'sign-out', {}, 'quiet')));
@@ -108,8 +111,10 @@ function draw(data) {
   const { view, name, context } = current;
   document.title = `${view.title(context)} · sluice`;
   const body = data === null ? [h('p', { class: 'loading' }, 'Loading…')] : view.render(data, context);
-  show(frame(name, h('div', { class: live.error ? 'view stale' : 'view', 'data-key': location.hash.split('?')[0] }, live.error ? errorBox(live.error, data && live.at) : null,
-    h('h1', null, view.title(context)), data === null && live.error ? null : body)));
+  show(frame(name, h('div', { class: live.error ? 'view stale' : 'view', 'data-key': location.hash.split('?')[0] }, 
+    h('h1', null, view.title(context)), live.error ? errorBox(live.error, data && live.at) : null, data === null && live.error ? null : body)));
+  if (!current.drawn) reveal();
+  current.drawn = true;
 }
 
 async function load() {
@@ -161,6 +166,12 @@ function go() {
     if (app.firstElementChild && document.activeElement?.tagName === 'A') document.getElementById('main')?.focus({ preventScroll: true });
   }
   load();
+}
+
+// On a narrow screen the menu is wider than the screen.
+function reveal() {
+  const bar = document.querySelector('nav'), here = document.querySelector('nav [aria-current]');
+  if (here && bar.scrollWidth > bar.clientWidth) bar.scrollTo({ left: here.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2 });
 }
 
 const ACTS = {

@@ -2,34 +2,39 @@
 // Bars. Their lengths are drawn from the numbers that the ledger gave; the words beside them are the ledger's own.
 import { h, s } from './dom.js';
 
-const ROW = 26, SHOWN = 40;
+const ROW = 26, TWO_LINES = 44, SHOWN = 40, NAME_MAX = 16;
+
+// Long names stand above their bars.
+const rowHeight = (bars) => bars.some((b) => b.name.length > NAME_MAX) ? TWO_LINES : ROW;
 
 /** Horizontal bars, one a row: {name, value (a number), text}. */
 function rows(bars, max) {
+  const row = rowHeight(bars), from = row === ROW ? 26 : 0, room = 74 - from;
   return bars.map((bar, i) => {
-    const y = i * ROW, share = max > 0 ? bar.value / max : 0;
+    const y = (i + 1) * row - ROW, share = max > 0 ? bar.value / max : 0;
     return s('g', null,
-      s('text', { x: '0', y: y + 17, class: 'label' }, bar.name.length > 22 ? bar.name.slice(0, 21) + '…' : bar.name, s('title', null, `${bar.name}: ${bar.text}`)),
-      s('rect', { x: '30%', y: y + 5, width: `${(share * 48).toFixed(3)}%`, height: ROW - 9, rx: 2, class: 'bar' }),
-      s('text', { x: `${(31 + share * 48).toFixed(3)}%`, y: y + 17, class: 'value' }, bar.text));
+      s('text', { x: '0', y: row === ROW ? y + 17 : y - 1, class: 'label' }, bar.name),
+      s('rect', { x: `${from}%`, y: y + 5, width: `${(share * room).toFixed(3)}%`, height: ROW - 9, rx: 2, class: 'bar' }),
+      s('text', { x: `${(from + 1 + share * room).toFixed(3)}%`, y: y + 17, class: 'value' }, bar.text));
   });
 }
 
 /** Upright bars by time, with the first, the last and the highest named. */
 function columns(bars, max) {
-  const height = 160, top = 22, width = 100 / bars.length;
+  const height = 160, top = 22, width = Math.min(100 / bars.length, 10); // percent
   const highest = bars.findIndex((b) => b.value === max);
   return [
     s('line', { x1: 0, x2: '100%', y1: top + height, y2: top + height, class: 'axis' }),
     bars.map((bar, i) => {
       const tall = max > 0 ? bar.value / max * height : 0;
-      const middle = (i + 0.5) * width, anchor = middle < 12 ? 'start' : middle > 88 ? 'end' : 'middle';
+      const middle = (i + 0.5) * width, anchor = middle < 20 ? 'start' : middle > 80 ? 'end' : 'middle';
       const at = anchor === 'start' ? i * width : anchor === 'end' ? (i + 1) * width : middle;
+      const named = i === 0 || (i === bars.length - 1 && at > 50);
       return s('g', null,
-        s('rect', { x: `${(i * width + width * 0.1).toFixed(3)}%`, y: (top + height - tall).toFixed(2), width: `${(Math.min(width, 25) * 0.8).toFixed(3)}%`,
+        s('rect', { x: `${(i * width + width * 0.1).toFixed(3)}%`, y: (top + height - tall).toFixed(2), width: `${(width * 0.8).toFixed(3)}%`,
           height: tall.toFixed(2), class: 'bar' }, s('title', null, `${bar.name}: ${bar.text}`)),
         i === highest && max > 0 ? s('text', { x: `${at.toFixed(3)}%`, y: 15, 'text-anchor': anchor, class: 'value' }, bar.text) : null,
-        i === 0 || i === bars.length - 1 ? s('text', { x: `${at.toFixed(3)}%`, y: top + height + 18, 'text-anchor': anchor, class: 'label' }, bar.name) : null);
+        named ? s('text', { x: `${at.toFixed(3)}%`, y: top + height + 18, 'text-anchor': anchor, class: 'label' }, bar.name) : null);
     }),
   ];
 }
@@ -40,7 +45,7 @@ export function chart(title, bars, upright) {
   const max = Math.max(0, ...shown.map((b) => b.value));
   if (!shown.length || max === 0) return null;
   const highest = shown.find((b) => b.value === max);
-  const height = upright ? 206 : shown.length * ROW;
+  const height = upright ? 206 : shown.length * rowHeight(shown);
   return h('figure', { class: 'chart' },
     s('svg', { role: 'img', 'aria-label': `${title}. The highest is ${highest.name} with ${highest.text}. The table below has all numbers.`, width: '100%', height },
       upright ? columns(shown, max) : rows(shown, max)),

@@ -113,8 +113,8 @@ const TONES = {
 };
 
 /** A state: a word, and a colour beside it. */
-export function state(word) {
-  const tone = Object.keys(TONES).find((t) => TONES[t].includes(word)) || 'plain';
+export function state(word, known) {
+  const tone = known || Object.keys(TONES).find((t) => TONES[t].includes(word)) || 'plain';
   return h('span', { class: 'state ' + tone }, word || '–');
 }
 

@@ -54,6 +54,14 @@ export function when(text, now = new Date()) {
   return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())}`;
 }
 
+/** A time to the second: 14:05:01, or with its day. */
+export function stamp(text, now = new Date()) {
+  const t = new Date(text ?? '');
+  if (Number.isNaN(t.getTime())) return text || '–';
+  const clock = `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
+  return t.toDateString() === now.toDateString() ? clock : `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${clock}`;
+}
+
 /** An exact decimal with two to six decimals, rounded in decimal: 0.0000024 is 0.000002, never 2e-6. */
 export function money(text) {
   const match = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text ?? '');

@@ -8,7 +8,7 @@ const SHOWN_MAX = 200; // messages that are kept
 const talk = { messages: [], busy: null, last: null, error: null };
 
 function log(messages) {
-  return h('ol', { class: 'talk', 'aria-label': 'Conversation', 'aria-busy': talk.busy ? 'true' : 'false' },
+  return h('ol', { class: 'talk', tabindex: '0', 'aria-label': 'Conversation', 'aria-busy': talk.busy ? 'true' : 'false' },
     messages.map((m, i) => h('li', { class: m.role, 'data-key': i }, h('h2', null, m.role === 'user' ? 'You' : m.model), h('p', { class: 'text' }, m.content || (m.done ? 'No text.' : '…')))));
 }
 
@@ -33,6 +33,14 @@ function history(form) {
   return system ? [{ role: 'system', content: system }, ...spoken] : spoken;
 }
 
+/** The newest words stay in sight of one who has not scrolled up. */
+function redraw(context) {
+  const before = document.querySelector('.talk'), follows = !before || before.scrollHeight - before.scrollTop - before.clientHeight < 40;
+  context.redraw();
+  const list = document.querySelector('.talk');
+  if (list && follows) list.scrollTop = list.scrollHeight;
+}
+
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 export const playground = {
@@ -49,11 +57,11 @@ export const playground = {
       said(talk.last),
       h('form', { class: 'play', 'data-act': 'send', 'data-keep': true },
         field('Message', h('textarea', { name: 'text', rows: 3, required: true }), 'Ctrl and Enter sends it.'),
+        h('p', { class: 'row' }, h('button', { type: 'submit', class: 'main' }, 'Send'), button('Stop', 'stop'), button('Begin anew', 'clear'), button('Copy as curl', 'curl')),
         h('div', { class: 'row filters' }, field('Model', select('model', names, params.get('model') || names[0][0])),
           field('Temperature', h('input', { name: 'temperature', type: 'number', min: 0, max: 2, step: 'any', placeholder: 'default' })),
           field('Tokens at most', h('input', { name: 'max_tokens', type: 'number', min: 1, placeholder: 'default' }))),
-        h('details', null, h('summary', null, 'System prompt'), field('What the model is told first', h('textarea', { name: 'system', rows: 2 }))),
-        h('p', { class: 'row' }, h('button', { type: 'submit', class: 'main' }, 'Send'), button('Stop', 'stop'), button('Begin anew', 'clear'), button('Copy as curl', 'curl')))];
+        h('details', null, h('summary', null, 'System prompt'), field('What the model is told first', h('textarea', { name: 'system', rows: 2 }))))];
   },
   leave() { talk.busy?.abort(); },
   acts: {
@@ -68,7 +76,7 @@ export const playground = {
       talk.busy = new AbortController();
       talk.error = talk.last = null;
       form.text.value = '';
-      context.redraw();
+      redraw(context);
       try {
         headers = await stream(asked, (event) => {
           if (event.error) throw new ApiError(0, event);
@@ -77,7 +85,7 @@ export const playground = {
           first ||= performance.now();
           if (performance.now() - drawn < 50) return;
           drawn = performance.now();
-          context.redraw();
+          redraw(context);
         }, talk.busy.signal);
       } catch (error) {
         if (error.name !== 'AbortError') talk.error = error instanceof ApiError ? error : new ApiError(0, { error: { message: 'The answer broke off.' } });
@@ -87,13 +95,13 @@ export const playground = {
       answer.done = true;
       talk.last = first ? { usage, first_ms: first - began, all_ms: now - began, id: headers?.get('x-request-id'), stopped: talk.busy.signal.aborted } : null;
       talk.busy = null;
-      context.redraw();
+      redraw(context);
     },
     stop() { talk.busy?.abort(); },
     clear(data, node, context) {
       talk.busy?.abort();
       Object.assign(talk, { messages: [], last: null, error: null });
-      context.redraw();
+      redraw(context);
     },
     curl(data, node, { me }) {
       const form = node.form, text = form.text.value;

@@ -2,14 +2,14 @@
 // Devices and leases.
 import { get, post, remove, query } from './api.js';
 import { h, table, state, button, card, facts, field, select, ask, toast } from './dom.js';
-import { bytes, duration, when, money, gpuHours } from './format.js';
+import { bytes, duration, when, money, gpuHours, stamp } from './format.js';
 
 const gpus = (l) => l.gpus ? `${l.gpus}${l.kind ? ` × ${l.kind}` : l.gpus === 1 ? ' GPU' : ' GPUs'}` : 'no GPU';
 const leaseLink = (id) => id ? h('a', { href: `#/leases/${id}` }, id) : '–';
 const isOpen = (l) => !['ended', 'denied', 'cancelled', 'expired', 'failed'].includes(l.state);
 
 function deviceState(d) {
-  return [state(d.state), d.reason ? h('div', { class: 'dim' }, d.reason) : null];
+  return [state(d.state, d.state === 'granted' ? 'good' : null), d.reason ? h('div', { class: 'dim' }, d.reason) : null];
 }
 
 export const devices = {
@@ -97,16 +97,16 @@ export const lease = {
   render({ one: l, out, err }) {
     return [
       h('p', { class: 'row' }, state(l.state), h('span', null, l.reason)),
-      card('What it is', facts([
+      h('div', { class: 'cards two' }, card('What it is', facts([
         ['name', l.name], ['tenant', l.tenant], ['user', l.user], ['queue', l.queue], ['GPUs', gpus(l)], ['where', l.where?.join(', ')],
         l.model ? ['model', l.model] : null, ['priority', String(l.priority ?? '–')], ['command', l.argv?.length ? h('code', null, l.argv.join(' ')) : '–']])),
       card('Time and cost', facts([
         ['asked for', when(l.created_at)], ['waited', duration(l.wait_s)], ['began', when(l.started_at)], ['ran', duration(l.run_s)],
         [l.ended_at ? 'ended' : 'ends', when(l.ended_at || l.ends_at)], ['GPU hours', gpuHours(l.gpu_s || 0)], ['cost', l.cost ? money(l.cost) : '–'],
-        l.exit_code === null || l.exit_code === undefined ? null : ['exit code', String(l.exit_code)]])),
+        l.exit_code === null || l.exit_code === undefined ? null : ['exit code', String(l.exit_code)]]))),
       isOpen(l) ? h('p', null, button('Release', 'release', { lease: l.lease, name: l.name || '' }, 'danger')) : null,
       l.history?.length ? card('History', table('History', [
-        { name: 'At', of: (e) => new Date(e.at).toLocaleString() },
+        { name: 'At', of: (e) => stamp(e.at) },
         { name: 'State', of: (e) => state(e.state) },
         { name: 'Reason', of: (e) => e.reason },
       ], l.history)) : null,

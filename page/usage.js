@@ -2,7 +2,7 @@
 // Use and its cost, as the ledger has added them up; and single requests.
 import { get, query } from './api.js';
 import { h, table, field, select } from './dom.js';
-import { count, tokens, money, duration, gpuHours } from './format.js';
+import { count, tokens, money, duration, gpuHours, stamp } from './format.js';
 import { chart } from './chart.js';
 
 const GROUPS = ['day', 'hour', 'model', 'tenant', 'user', 'key', 'queue', 'kind', 'lease'];
@@ -14,6 +14,8 @@ const MEASURES = {
   output_tokens: ['tokens out', (r) => r.output_tokens, (r) => tokens(r.output_tokens)],
   gpu_s: ['GPU hours', (r) => r.gpu_s, (r) => gpuHours(r.gpu_s)],
 };
+// What a row is of whose column is empty: requests have no lease, leases no model.
+const NAMELESS = { model: '(leases)', lease: '(requests)', queue: '(requests)', kind: '(requests)', key: '(no key)', user: '(no user)', tenant: '(no tenant)' };
 const RANGES = [['month', 'this month'], ['today', 'today'], ['7', 'last 7 days'], ['30', 'last 30 days'], ['90', 'last 90 days'], ['own', 'from … until']];
 
 const day = (date) => date.toISOString().slice(0, 10);
@@ -38,7 +40,8 @@ export const usage = {
     const by = groups(params), first = by[0], measure = params.get('show') || 'cost';
     const upright = by.length === 1 && (first === 'day' || first === 'hour');
     const [word, value, text] = MEASURES[measure] || MEASURES.cost;
-    const name = (r) => by.map((g) => r[g] || (g === 'model' || g === 'lease' || g === 'key' ? '–' : 'none')).join(' · ');
+    const part = (r, g) => g === 'hour' && r.hour ? r.hour.slice(0, 16).replace('T', ' ') : r[g] || NAMELESS[g] || '–';
+    const name = (r) => by.map((g) => part(r, g)).join(' · ');
     const sorted = upright ? rows : [...rows].sort((a, b) => by.some((g) => g === 'day' || g === 'hour') ? 0 : value(b) - value(a));
     const asked = { ...range(params), ...filters(params) };
     const refined = (r) => {
@@ -62,7 +65,7 @@ export const usage = {
       set.length ? h('p', null, 'Only ', set.map((f) => `${f} ${params.get(f)}`).join(', '), '. ', h('a', { href: '#/usage' }, 'All')) : null,
       chart(`${word} by ${by.join(' and ')}`, sorted.map((r) => ({ name: name(r), value: value(r), text: text(r, currency) })), upright),
       table('Usage', [
-        { name: by.join(' · '), of: (r) => r === total ? 'total' : by.some((g) => FILTERS.includes(g) && r[g]) ? h('a', { href: refined(r) }, name(r)) : name(r) },
+        ...by.map((g, i) => ({ name: g, of: (r) => r === total ? i ? ' ' : 'total' : FILTERS.includes(g) && r[g] ? h('a', { href: refined(r) }, part(r, g)) : part(r, g) })),
         { name: 'Requests', right: true, of: (r) => count(r.requests) },
         { name: 'In', right: true, of: (r) => tokens(r.input_tokens) },
         { name: 'Cached', right: true, of: (r) => tokens(r.cached_tokens) },
@@ -90,7 +93,7 @@ export const requests = {
       set.length ? h('p', null, 'Only ', set.map((f) => `${f.replace('_', ' ')} ${params.get(f)}`).join(', '), '. ', h('a', { href: '#/requests' }, 'All')) : h('p', { class: 'dim' }, 'The last hundred.'),
       table('Requests', [
         { name: 'Request', of: (r) => h('a', { class: 'mono', href: `#/requests?request_id=${encodeURIComponent(r.request_id)}` }, r.request_id) },
-        { name: 'At', of: (r) => new Date(r.at).toLocaleString() },
+        { name: 'At', of: (r) => stamp(r.at) },
         { name: 'User', of: (r) => r.user || r.key },
         { name: 'Model', of: (r) => r.model },
         { name: 'Status', right: true, of: (r) => String(r.status) },

@@ -19,7 +19,7 @@ const browser = await chromium.launch({ executablePath: given.chromium, args: ['
 async function open(width, height, scheme) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: 'reduce', deviceScaleFactor: 1 });
   const page = await context.newPage();
-  page.on('console', (m) => { if (m.type() === 'error' && !/status of 40[13]/.test(m.text())) found.console.push(m.text()); });
+  page.on('console', (m) => { if (m.type() === 'error' && !/status of 40[134]/.test(m.text())) found.console.push(m.text()); });
   page.on('pageerror', (e) => found.console.push(String(e)));
   await page.addInitScript(() => {
     window.breaches = [];
@@ -154,9 +154,11 @@ const flows = {
     if (await page.locator('.talk img').count()) throw new Error('text became markup');
     if (!(await page.textContent('.talk li.user .text')).includes('<img')) throw new Error('the question is not shown as it was');
     await look(page, 'talk', 'dark-360-talk');
+    await page.click('button:text("Begin anew")');
+    await page.waitForSelector('.talk li', { state: 'detached' });
     await page.fill('textarea[name=text]', 'n=4000 gap=0.02');
     await page.keyboard.press('Control+Enter');
-    await page.waitForFunction(() => document.querySelectorAll('.talk li.assistant')[1]?.querySelector('.text').textContent.length > 20);
+    await page.waitForFunction(() => document.querySelector('.talk li.assistant')?.querySelector('.text').textContent.length > 20);
     await page.click('button:text("Stop")');
     await page.waitForSelector('p[role=status]:has-text("Stopped")');
     await page.context().close();
@@ -209,7 +211,10 @@ try {
       await run();
       found.flows[name] = 'ok';
     } catch (error) {
-      found.flows[name] = String(error.message || error).slice(0, 600);
+      const pages = browser.contexts().flatMap((c) => c.pages());
+      const text = pages.length ? await pages.at(-1).evaluate(() => document.body.innerText.slice(-700)) : '';
+      found.flows[name] = `${String(error.message || error).slice(0, 600)}\nThe page then: ${text}`;
+      for (const c of browser.contexts()) await c.close();
     }
   }
 } finally {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Against an installed tree, by tests/run.sh. fake_control.py serves tests/cli too.
 EXTRA_DIST += \
+	tests/e2e/browser.mjs \
 	tests/e2e/cache_engine.py \
 	tests/e2e/conftest.py \
 	tests/e2e/fake_control.py \

@@ -4,12 +4,14 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
+import subprocess
 import time
 
 import pytest
 
-from conftest import model
+from conftest import model, node_modules
 from sluice_site import ROOT, Site, free_port
 
 PAGE = os.path.join(ROOT, "share", "sluice", "page")
@@ -371,3 +373,68 @@ def test_a_reload_reads_the_files_again(engine):
         assert s.admin("POST", "/v1/reload", {})[0] == 200
         assert d.call("GET", "/", raw=True)[2] == b"<!doctype html>two" and d.call("GET", "/big.js")[0] == 404
         assert "the files of before go on being served" in s.log_text()
+
+
+# a real browser
+
+CHROMIUM = next((p for p in ("chromium", "chromium-browser", "google-chrome") if shutil.which(p)), None)
+
+SITE = '''
+workers(1)
+page {{ listen = "127.0.0.1:{port}" }}
+plugin "backend/sim" {{ devices = {{ {{ count = 4, vendor = "nvidia", model = "Sim H100", kind = "h100-80g", memory = "80G", island = "a" }} }} }}
+queue "default" {{ }}
+kind "default" {{ gpu_hour = 2.5 }}
+tier "free" {{ requests = {{ 60, per = "day" }}, cost = {{ 5, per = "month", scope = "tenant" }} }}
+tenant "default" {{ tier = "free", queues = {{ "default" }}, operators = true }}
+tenant "physics" {{ tier = "free", queues = {{ "default" }} }}
+'''
+
+
+@pytest.fixture(scope="module")
+def seen(engine, tmp_path_factory):
+    """What tests/e2e/browser.mjs saw on a site with some of everything."""
+    if not CHROMIUM:
+        pytest.skip("chromium is not here (apt-get install chromium)")
+    node_modules("playwright-core")
+    modules = os.path.dirname(node_modules("axe-core"))
+    port, root = free_port(), os.geteuid() == 0
+    config = SITE.format(port=port) + model(engine) + model(engine, "llama-8b") + model(engine, "org/embed-large")
+    with Site(config, agent=root) as s:
+        s.start()
+        given = {"modules": modules, "chromium": shutil.which(CHROMIUM), "url": f"http://127.0.0.1:{port}/",
+                 "admin": new_key(s, roles=["lease", "operator", "admin"], name="page", user="olga")["secret"],
+                 "infer": new_key(s, user="dana", name="laptop")["secret"], "shots": os.environ.get("SLUICE_SHOTS", "")}
+        for i in range(9):
+            s.chat(given["infer"], messages=[{"role": "user", "content": f"n={5 + i} hello"}])
+            s.chat(new_key(s, tenant="physics", user="eve")["secret"], model="llama-8b")
+        if root:
+            s.ctl("run", "-G", "1", "--", "sh", "-c", "echo out; echo err >&2; exit 3", check=False)
+            for _ in range(3):
+                s.ctl("run", "-G", "2", "-J", "train", "--detach", "--", "sleep", "900")
+            device = s.admin("GET", "/v1/gpu/devices")[1][3]["device"]
+            assert s.admin("POST", f"/v1/gpu/devices/{device}/drain", {"reason": "its fan is loud"})[0] == 200
+            given["lease"] = "L1"
+        p = subprocess.run(["node", os.path.join(os.path.dirname(__file__), "browser.mjs"), json.dumps(given)], capture_output=True,
+                           text=True, timeout=500)
+        assert p.returncode == 0, p.stderr[-3000:]
+        yield json.loads(p.stdout)
+
+
+def test_axe_finds_nothing_on_any_page(seen):
+    assert seen["pages"] >= 80
+    assert seen["violations"] == []
+
+
+def test_no_error_and_no_breach_of_the_policy_in_the_console(seen):
+    assert seen["console"] == []
+
+
+def test_nothing_is_wider_than_a_phone(seen):
+    assert seen["overflow"] == []
+
+
+@pytest.mark.parametrize("flow", ["first_view", "keyboard_makes_a_key_and_ends_it", "playground_streams_text_that_stays_text",
+                                  "session_ends_with_its_key_and_back_works", "pause_holds_still"])
+def test_flow(seen, flow):
+    assert seen["flows"][flow] == "ok"
