@@ -11,8 +11,9 @@ import { usage, requests } from './usage.js';
 import { playground } from './playground.js';
 
 const VIEWS = { home, devices, leases, lease, models, playground, keys, usage, requests, tenants };
+const SOON_S = 1; // between renewals that events ask for
 const app = document.getElementById('app');
-const live = { timer: 0, paused: false, at: null, error: null, turn: 0 };
+const live = { timer: 0, paused: false, at: null, error: null, turn: 0, events: null, heard: false, loading: false, began: 0, listened: 0 };
 let me = null, current = null, abort = new AbortController();
 
 const can = {
@@ -65,7 +66,7 @@ const away = () => Boolean(live.error) && (live.error.status === 0 || live.error
 function liveText() {
   if (live.paused) return live.at ? `paused ${when(live.at.toISOString())}` : 'paused';
   if (away()) return live.at ? `no answer since ${when(live.at.toISOString())}` : 'no answer';
-  return 'live';
+  return live.events?.readyState === EventSource.OPEN ? 'live' : `every ${current.view.every} s`;
 }
 
 function header() {
@@ -120,6 +121,9 @@ function draw(data) {
 async function load() {
   const turn = ++live.turn, { view, context } = current;
   clearTimeout(live.timer);
+  live.heard = false;
+  live.loading = true;
+  live.began = performance.now();
   const late = setTimeout(() => { if (turn === live.turn && current.data === null && !live.error) draw(null); }, 300);
   try {
     const data = await view.load(context, { signal: abort.signal });
@@ -133,16 +137,38 @@ async function load() {
     live.error = error;
   } finally {
     clearTimeout(late);
+    if (turn === live.turn) live.loading = false;
   }
   draw(current.data);
   schedule();
 }
 
-// One renewal at a time, of what is looked at, and none behind a hidden tab.
+const looks = () => me && !live.paused && current?.view.every && document.visibilityState === 'visible';
+
+// One renewal at a time, of what is looked at, and none behind a hidden tab. The server says when something has changed;
+// what changes without that (how warm a device is, how old a lease) is asked for now and then.
 function schedule() {
   clearTimeout(live.timer);
-  if (!live.paused && me && current?.view.every && document.visibilityState === 'visible')
-    live.timer = setTimeout(load, current.view.every * 1000);
+  listen();
+  if (looks()) live.timer = setTimeout(load, (live.heard ? SOON_S : current.view.every) * 1000 - (live.heard ? Math.min(performance.now() - live.began, SOON_S * 1000) : 0));
+}
+
+// One stream of events for this tab while it is looked at.
+function listen() {
+  if (!looks()) {
+    live.events?.close();
+    live.events = null;
+    return;
+  }
+  if (live.events && live.events.readyState !== EventSource.CLOSED) return;
+  if (live.events && performance.now() - live.listened < 5000) return; // it was refused: not at once again
+  live.listened = performance.now();
+  live.events = new EventSource('/v1/events');
+  for (const type of ['open', 'error']) live.events.addEventListener(type, () => { if (current?.data) draw(current.data); });
+  live.events.addEventListener('change', () => {
+    live.heard = true;
+    if (!live.loading) schedule();
+  });
 }
 
 function go() {
@@ -181,7 +207,7 @@ const ACTS = {
   },
   pause: () => {
     live.paused = !live.paused;
-    if (live.paused) { clearTimeout(live.timer); draw(current.data); } else load();
+    if (live.paused) { schedule(); draw(current.data); } else load();
   },
   retry: () => load(),
   theme: ({ next }) => {
@@ -233,7 +259,7 @@ function signIn(error) {
   current?.view.leave?.();
   current = null;
   abort.abort();
-  clearTimeout(live.timer);
+  schedule();
   live.error = null;
   document.title = 'Sign in · sluice';
   const input = h('input', { name: 'key', type: 'password', required: true, autocomplete: 'current-password', autocapitalize: 'off', spellcheck: 'false', maxlength: 4000 });

@@ -68,7 +68,7 @@ function own(usage, limits) {
 
 export const home = {
   title: () => 'Home',
-  every: 5,
+  every: 15,
   async load({ me, can }, options) {
     const looks = can.look(), belongs = Boolean(me.tenant);
     const [status, usage, limits] = await Promise.all([

@@ -36,7 +36,7 @@ function keyForm(list, me) {
 
 export const keys = {
   title: () => 'Keys',
-  every: 15,
+  every: 60,
   load: ({ params }, options) => get(query('/v1/keys', { tenant: params.get('tenant') }), options),
   render(list, { can, params }) {
     const find = params.get('find') || '';
@@ -107,7 +107,7 @@ export const keys = {
 
 export const tenants = {
   title: () => 'Tenants',
-  every: 15,
+  every: 60,
   load: (context, options) => get('/v1/tenants', options),
   render(list, { can }) {
     const columns = [

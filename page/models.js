@@ -8,7 +8,7 @@ const path = (name) => name.split('/').map(encodeURIComponent).join('/');
 
 export const models = {
   title: () => 'Models',
-  every: 5,
+  every: 15,
   async load({ can }, options) {
     const [list, replicas] = await Promise.all([get('/v1/models', options), can.look() ? get('/v1/replicas', options) : null]);
     return { list, replicas };

@@ -14,7 +14,7 @@ function deviceState(d) {
 
 export const devices = {
   title: () => 'Devices',
-  every: 5,
+  every: 10,
   load: (context, options) => get('/v1/gpu/devices', options),
   render(list, { can, params }) {
     const find = params.get('find') || '';
@@ -58,7 +58,7 @@ export const devices = {
 
 export const leases = {
   title: () => 'Leases',
-  every: 5,
+  every: 15,
   load: ({ can, params }, options) => get(query('/v1/gpu/leases', {
     all: can.operate() && params.get('whose') !== 'own' ? '1' : '', state: params.get('state') || 'open', before: params.get('before'), limit: 100 }), options),
   render(list, { can, params }) {

@@ -34,7 +34,7 @@ const groups = (params) => [params.get('by') || 'day', params.get('and')].filter
 
 export const usage = {
   title: () => 'Usage',
-  every: 30,
+  every: 60,
   load: ({ params }, options) => get(query('/v1/usage', { by: groups(params).join(','), ...range(params), ...filters(params) }), options),
   render({ rows, total, currency }, { params }) {
     const by = groups(params), first = by[0], measure = params.get('show') || 'cost';
@@ -85,7 +85,7 @@ const ms = (us) => duration(us / 1e6);
 
 export const requests = {
   title: ({ params }) => params.get('request_id') ? 'Request' : 'Requests',
-  every: 10,
+  every: 60,
   load: ({ params }, options) => get(query('/v1/usage/requests', { limit: 100, request_id: params.get('request_id'), ...filters(params) }), options),
   render(rows, { params }) {
     const set = [...FILTERS, 'request_id'].filter((f) => params.get(f));

@@ -110,6 +110,7 @@ static void close_handles(struct control *control)
 {
 	mailbox_close(&control->mailbox);
 	uv_close((uv_handle_t *) &control->sweep, NULL);
+	uv_close((uv_handle_t *) &control->look, NULL);
 	uv_close((uv_handle_t *) &control->deadlines, on_deadlines_closed);
 }
 
@@ -183,7 +184,8 @@ struct control *control_open(const struct control_options *options, sl_error *er
 	uv_timer_init(control->loop, &control->deadlines);
 	uv_timer_init(control->loop, &control->last);
 	uv_timer_init(control->loop, &control->sweep);
-	control->sweep.data = control;
+	uv_timer_init(control->loop, &control->look);
+	control->sweep.data = control->look.data = control;
 	control->deadlines.data = control->last.data = control;
 	if (listen_all(control, error) != SL_OK) {
 		control_close(control, 0, NULL, NULL);

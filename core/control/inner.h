@@ -23,6 +23,7 @@ enum {
 };
 
 struct call;
+struct listener;
 typedef void (*call_fn)(struct call *call);
 
 enum control_role {
@@ -106,6 +107,10 @@ struct control {
 	struct sessions *sessions;
 	uv_timer_t sweep;         /* of sessions that have ended */
 	unsigned streams;         /* of the playground, under way */
+	struct listener *listeners; /* of events */
+	unsigned n_listeners;
+	uv_timer_t look;          /* runs while somebody listens */
+	uint64_t fingerprint, changes, looks;
 	int servers_left;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -182,6 +187,9 @@ void call_end_session(struct call *call);
 void control_session_new(struct call *call);
 void control_session_end(struct call *call);
 void control_me(struct call *call);
+
+/* events.c */
+void control_events(struct call *call);
 
 /* play.c */
 void control_play(struct call *call);

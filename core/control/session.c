@@ -157,6 +157,14 @@ int sessions_begin(struct sessions *sessions, const struct session_terms *terms,
 	return SL_OK;
 }
 
+const struct session *sessions_peek(const struct sessions *sessions, const struct session_terms *terms, uint64_t now_ms,
+                                    sl_str token)
+{
+	uint32_t slot, place = token.len == SESSION_TOKEN_CHARS ? place_of(sessions, token.ptr, &slot) : 0;
+	const struct session *s = place ? &sessions->list[place - 1] : NULL;
+	return s && now_ms < sessions_ends_ms(terms, s) ? s : NULL;
+}
+
 const struct session *sessions_find(struct sessions *sessions, const struct session_terms *terms, uint64_t now_ms, sl_str token)
 {
 	uint32_t slot, place = token.len == SESSION_TOKEN_CHARS ? place_of(sessions, token.ptr, &slot) : 0;

@@ -35,6 +35,9 @@ int sessions_begin(struct sessions *sessions, const struct session_terms *terms,
                    const struct session **out, sl_error *error);
 /* NULL: there is none, or it has ended. Counts as a use of it. */
 const struct session *sessions_find(struct sessions *sessions, const struct session_terms *terms, uint64_t now_ms, sl_str token);
+/* The same without counting as a use. */
+const struct session *sessions_peek(const struct sessions *sessions, const struct session_terms *terms, uint64_t now_ms,
+                                    sl_str token);
 /* When it ends if nothing is asked for any more. */
 uint64_t sessions_ends_ms(const struct session_terms *terms, const struct session *session);
 /* False: there was none. */

@@ -13,6 +13,7 @@ static const struct control_route routes[] = {
 	{ "DELETE", "/v1/session", ROLE_PAGE, control_session_end, false },
 	{ "POST", "/v1/play", ROLE_PAGE, control_play, true },
 	{ "GET", "/v1/me", ROLE_OWN, control_me, true },
+	{ "GET", "/v1/events", ROLE_OWN, control_events, true },
 	{ "GET", "/v1/status", ROLE_ANYONE, control_status, true },
 	{ "GET", "/v1/gpu/devices", ROLE_ANYONE, control_devices, true },
 	{ "POST", "/v1/gpu/devices/{}/{}/drain", ROLE_OPERATOR, control_device_drain, false },

@@ -36,8 +36,15 @@ async function signIn(page, key) {
   await page.waitForSelector('nav');
 }
 
+/** What somebody else does in the meantime. */
+async function admin(method, path, body) {
+  const answer = await fetch(new URL(path, given.url), { method, body: JSON.stringify(body), headers: { authorization: `Bearer ${given.admin}` } });
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status}`);
+  return answer.json();
+}
+
 async function look(page, name, label) {
-  await page.waitForLoadState('networkidle');
+  await page.waitForTimeout(150);
   found.pages++;
   for (const b of await page.evaluate(() => window.breaches.splice(0))) found.console.push(`${label}: ${b}`);
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
@@ -163,7 +170,7 @@ const flows = {
     await page.waitForSelector('p[role=status]:has-text("Stopped")');
     await page.context().close();
   },
-  async session_ends_with_its_key_and_back_works() {
+  async url_holds_the_view_and_sign_out_ends_it() {
     const page = await open(1280, 800, 'dark');
     await signIn(page, given.admin);
     await page.click('nav a:text("Usage")');
@@ -184,6 +191,19 @@ const flows = {
     await page.reload();
     await page.waitForSelector('input[name=key]');
     if (await page.evaluate(() => document.cookie)) throw new Error('scripts can read the cookie');
+    await page.context().close();
+  },
+  async what_happens_elsewhere_shows_by_itself() {
+    const page = await open(1280, 800, 'light');
+    const made = await admin('POST', '/v1/keys', { tenant: 'default', name: 'one that goes', roles: ['operator'] });
+    await signIn(page, made.secret);
+    await page.click('nav a:text("Keys")');
+    await page.waitForSelector('.state:text("live")');
+    await page.locator('tr', { hasText: 'one that goes' }).waitFor();
+    await admin('POST', '/v1/keys', { tenant: 'default', name: 'made elsewhere' });
+    await page.locator('tr', { hasText: 'made elsewhere' }).waitFor({ timeout: 10000 }); // without events: a minute
+    await admin('POST', `/v1/keys/${made.key}/disable`, {});
+    await page.waitForSelector('input[name=key]', { timeout: 10000 });
     await page.context().close();
   },
   async pause_holds_still() {

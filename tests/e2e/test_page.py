@@ -340,6 +340,57 @@ def test_the_playground_is_bounded_and_hangs_up_with_its_client(paged, door):
     assert len(hung_up) == 2
 
 
+# events
+
+def listen(door, headers=None):
+    s = socket.create_connection(("127.0.0.1", door.port), timeout=20)
+    extra = "".join(f"{k}: {v}\r\n" for k, v in (headers or {"cookie": door.cookie}).items())
+    s.sendall(f"GET /v1/events HTTP/1.1\r\nhost: x\r\n{extra}\r\n".encode())
+    return s
+
+
+def read_until(s, what):
+    text = b""
+    while what not in text:
+        piece = s.recv(4096)
+        assert piece, text
+        text += piece
+    return text
+
+
+def test_events_say_that_something_has_changed_and_not_what(paged, door):
+    door.sign_in(new_key(paged)["secret"])
+    with listen(door) as s:
+        first = read_until(s, b"data: {}\n\n")
+        assert b"200 OK" in first and b"text/event-stream" in first and b"retry: 3000" in first and b"event: change" in first
+        new_key(paged, name="a-name-of-others", tenant="other")
+        text = read_until(s, b"event: change")
+        assert b"a-name-of-others" not in text
+
+
+def test_events_end_with_the_session(paged, door):
+    door.sign_in(new_key(paged)["secret"])
+    with listen(door) as s:
+        read_until(s, b"event: change")
+        door.own("DELETE", "/v1/session")
+        read_until(s, b"0\r\n\r\n")
+    with listen(door) as s:
+        assert b"401" in read_until(s, b"\r\n\r\n")
+
+
+def test_listeners_are_bounded(paged, door):
+    operator = {"authorization": "Bearer " + new_key(paged, roles=["operator"])["secret"]}
+    listeners = [listen(door, operator) for _ in range(40)]
+    try:
+        for s in listeners:
+            read_until(s, b"event: change")
+        status, _, answer = door.call("GET", "/v1/events", headers=operator)
+        assert (status, error(answer)) == (503, "too_many_listeners")
+    finally:
+        for s in listeners:
+            s.close()
+
+
 # the daemon
 
 def test_without_an_address_there_is_no_page_and_without_files_no_start(engine):
@@ -435,6 +486,7 @@ def test_nothing_is_wider_than_a_phone(seen):
 
 
 @pytest.mark.parametrize("flow", ["first_view", "keyboard_makes_a_key_and_ends_it", "playground_streams_text_that_stays_text",
-                                  "session_ends_with_its_key_and_back_works", "pause_holds_still"])
+                                  "url_holds_the_view_and_sign_out_ends_it", "what_happens_elsewhere_shows_by_itself",
+                                  "pause_holds_still"])
 def test_flow(seen, flow):
     assert seen["flows"][flow] == "ok"

@@ -102,3 +102,14 @@ Test(session, keeps_no_credential_that_is_too_long)
 	free(text);
 	sessions_free(s);
 }
+
+Test(session, a_look_is_no_use)
+{
+	struct sessions *s = sessions_new();
+	const char *a = begin(s, 0, "Bearer a");
+	cr_expect_not_null(sessions_peek(s, &terms, 999, str_of(a)));
+	cr_expect_null(sessions_peek(s, &terms, 1000, str_of(a)));
+	cr_expect_null(sessions_peek(s, &terms, 0, STR("x")));
+	cr_expect_eq(sessions_count(s), (size_t) 1, "it changes nothing");
+	sessions_free(s);
+}
