@@ -91,6 +91,7 @@ static const struct cli_option key_options[] = {
 	{ "tenant", 0, OPTION_TEXT, "TENANT", NULL, "who pays", NULL, false },
 	{ "user", 0, OPTION_TEXT, "USER", "you", "whose key it is", NULL, false },
 	{ "expires", 0, OPTION_DURATION, "TIME", "never", "it stops working after so long", NULL, false },
+	{ "role", 0, OPTION_TEXT, "ROLE", "infer", "what it is for: infer, or some of lease, operator, admin, for the web page", NULL, true },
 	END_OPTIONS
 };
 
@@ -256,7 +257,8 @@ const struct cli_command cli_commands[] = {
 	LIST("keys", "key", "anyone", keys_list, keys_options, "API keys: your own; a tenant's, for operators and admins", "keys\nkeys --tenant physics"),
 	{ .noun = "keys", .alias = "key", .verb = "create", .role = "admin", .args = "[NAME]", .args_max = 1,
 	  .options = key_options, .summary = "a new key, on stdout, once",
-	  .examples = "keys create notebook --tenant physics --user dana --expires 90d", .run = keys_create_run },
+	  .examples = "keys create notebook --tenant physics --user dana --expires 90d\n"
+	              "keys create page --tenant staff --role operator,admin --expires 30d", .run = keys_create_run },
 	{ .noun = "keys", .alias = "key", .verb = "disable", .role = "admin", .args = "KEY", .args_min = 1,
 	  .args_max = 1, .summary = "stop a key at once", .examples = "keys disable slk_7Q2MXpVt",
 	  .run = keys_disable_run },
