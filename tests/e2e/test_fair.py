@@ -49,7 +49,7 @@ def test_the_owner_claims_what_was_borrowed():
         assert lease(guest)["state"] == "running"
         wait_for(lambda: lease(owner)["state"] == "running", "the owner")
         gone = lease(guest)
-        assert gone["state"] == "preempted" and f"gave way to {owner} of queue owner" in gone["reason"], gone
+        assert gone["state"] == "suspended" and f"gave way to {owner} of queue owner" in gone["reason"], gone
         assert gone["run_s"] >= 2.9, "not before its minimum run time"
         # What is owed is not taken back by the other queue.
         again = submit("guest", 1, ["sleep", "1000"])
