@@ -20,4 +20,5 @@ EXTRA_DIST += \
 	tests/e2e/test_pool.py \
 	tests/e2e/test_reload.py \
 	tests/e2e/test_routing.py \
+	tests/e2e/test_suspend.py \
 	tests/e2e/test_upstream.py
