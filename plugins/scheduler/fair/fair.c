@@ -101,8 +101,8 @@ static void fair_close(void *self)
 	struct fair *f = self;
 	if (!f)
 		return;
-	void *const arrays[] = { f->turns, f->sleepers, f->queues, f->nodes, f->past, f->machine_first, f->machine_devices, f->reserves,
-	                         f->reserved, f->runner, f->taken, f->pairs, f->machine_pairs, f->device_model, f->cpu_free,
+	void *const arrays[] = { f->turns, f->sleepers, f->queues, f->nodes, f->past, f->machine_first, f->machine_devices,
+	                         f->reserves, f->reserved, f->runner, f->taken, f->pairs, f->machine_pairs, f->device_model, f->cpu_free,
 	                         f->memory_free, f->barred, f->leaving, f->promoted, f->chosen };
 	for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
 		free(arrays[i]);

@@ -117,7 +117,8 @@ static uint32_t tightest(const struct fair *f, const sl_view_lease *lease, const
 	return best;
 }
 
-/* A suspended lease on its own machine. Any other where the placement says; where it sees nothing but cannot see all, the tightest machine. */
+/* A suspended lease on its own machine. Any other where the placement says; where it sees nothing but cannot see all, the
+ * tightest machine. */
 int place_free(struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, struct spot *spot)
 {
 	uint32_t model = SL_NONE;

@@ -228,7 +228,8 @@ static void explain_place(struct fair *f, const sl_view_lease *lease, const sl_v
 		return;
 	place_count(f, lease, terms, &most_free, &most, &all);
 	if (f->pinned != SL_NONE)
-		because(f, lease, "goes on when %u %s on %s are free: %u are", lease->devices, kind, f->view->machines[f->pinned].name, all);
+		because(f, lease, "goes on when %u %s on %s are free: %u are", lease->devices, kind, f->view->machines[f->pinned].name,
+		        all);
 	else if (most < lease->devices)
 		because(f, lease, "can never start: wants %u %s on one machine, the largest has %u", lease->devices, kind, most);
 	else if (most_free < lease->devices)

@@ -241,6 +241,23 @@ Test(pause, sluiced_dies_in_every_state_and_the_agent_may_have_gone_on)
 	}
 }
 
+/* Another scheduler is chosen while somebody is suspended. */
+Test(pause, fifo_lets_it_go_on_too)
+{
+	struct world *w = open_world(true);
+	uint64_t owner, guest = suspended(w, &owner);
+	world_close_pool(w);
+	w->scheduler = NULL;
+	world_open_pool(w);
+	cr_expect_str_eq(member(w, guest, "state"), "suspended");
+	uint64_t later = submit_to(w, "research", NULL);
+	world_settle(w);
+	end_owner(w, owner);
+	cr_expect_str_eq(member(w, guest, "state"), "resuming");
+	cr_expect_str_eq(member(w, later, "state"), "queued");
+	world_free(w);
+}
+
 Test(pause, an_agent_that_has_lost_a_suspended_lease)
 {
 	struct world *w = open_world(true);
