@@ -207,6 +207,18 @@ def test_a_suspended_lease_that_is_released_ends_and_leaves_others_their_devices
     assert not os.path.exists(f"/proc/{shared.at_agent(guest)['pid']}")
 
 
+def test_the_time_limit_stands_still(shared):
+    guest = shared.guest(time_s=3)
+    owner = shared.submit("owner", 1, ["sleep", "1000"])
+    assert shared.state(guest, "suspended")["ends_at"] is None
+    time.sleep(3.5)  # longer than it may run
+    assert shared.lease(guest)["state"] == "suspended"
+    shared.site.admin("DELETE", f"/v1/gpu/leases/{owner}?notice_s=0")
+    shared.state(guest, "running")
+    over = shared.state(guest, "expired")
+    assert over["run_s"] >= 2.9 and "time limit" in over["reason"], over
+
+
 @pytest.mark.parametrize("fault", ["fail", "break", "crash"])
 def test_who_cannot_be_suspended_is_ended_with_notice(shared, fault):
     guest = shared.guest()
