@@ -11,6 +11,7 @@
 
 #include "core/agent/logs.h"
 #include "core/agent/tree.h"
+#include "core/base/json.h"
 #include "core/loop/frame.h"
 
 enum {
@@ -23,6 +24,7 @@ enum {
 	BACKEND_ABOUT_MAX = 1024,       /* of what a backend says of itself */
 	AGENT_LOG_BYTES = 4 << 20,      /* kept of each stream when the start does not say */
 	AGENT_REST_MS = 5000,           /* between TERM and KILL of what a program leaves behind when it ends */
+	AGENT_HOLD_MAX_MS = 3600000,    /* a program may be told to wait for its reader for so long at once */
 	AGENT_STUCK_MS = 60000,         /* after KILL: then its devices are called faulty */
 	AGENT_LOG_PIECE = 256 << 10     /* most bytes of a log in one message */
 };
@@ -61,6 +63,7 @@ struct agent {
 	struct server *server;
 	struct backend *backends[AGENT_BACKENDS_MAX];
 	size_t n_backends;
+	char plugins[JSON_MARK_MAX];   /* the mark of the backends and the launcher with their options */
 	struct plugin *launcher_plugin;
 	const sl_launcher_ops *launcher;
 	void *launcher_self;

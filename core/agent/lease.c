@@ -112,6 +112,7 @@ json_t *lease_json(const struct lease *l)
 	json_set_str(o, "reason", str_of(l->reason));
 	json_object_set_new(o, "memory_peak_bytes", json_integer((json_int_t) l->memory_peak));
 	json_object_set_new(o, "oom", json_boolean(l->oom));
+	json_object_set_new(o, "output_lost_bytes", json_integer((json_int_t) l->output_lost));
 	json_object_set(o, "faulty", l->faulty);
 	return o;
 }

@@ -47,6 +47,7 @@ struct lease {
 	unsigned uid, gid;
 	bool with_stdin, stdin_open;
 	uint64_t log_bytes, limit_ms, notice_ms;
+	uint64_t hold_ms; /* from the start: so long its output waits for a reader who is to come */
 	uint64_t started_ms, started_boot_ms; /* Unix time; since boot */
 	uint64_t paused_ms;      /* suspended for so long until now ... */
 	uint64_t paused_boot_ms; /* ... and since then (since boot); 0: it is not suspended */
@@ -56,7 +57,7 @@ struct lease {
 	uint64_t ended_ms;
 	int exit_code, signal;
 	char reason[SL_ERROR_TEXT];
-	uint64_t memory_peak;
+	uint64_t memory_peak, output_lost;
 	bool oom;
 	json_t *faulty;
 	/* At work */
@@ -135,6 +136,10 @@ struct lease_piece {
 };
 int lease_input_from(struct lease *l, const struct lease_piece *piece, uint64_t *taken, sl_error *error);
 void lease_input_close(struct lease *l);
+
+/* lease_output.c: somebody has read all of its output before these offsets (-1: does not read that one); the program's
+ * output stays near that for so long, 0: no more. */
+int lease_pace(struct lease *l, int64_t out, int64_t err, uint64_t hold_ms, sl_error *error);
 
 /* Handles of a lease: each open one counts. */
 void lease_handle_closed(uv_handle_t *handle);

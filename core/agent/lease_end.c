@@ -36,6 +36,7 @@ static void read_status(struct lease *l)
 		l->signal = (int) json_get_int(status, "signal", 0);
 		l->ended_ms = (uint64_t) json_get_int(status, "ended_ms", 0);
 		peak = (uint64_t) json_get_int(status, "memory_peak", 0);
+		l->output_lost = (uint64_t) json_get_int(status, "output_lost", 0);
 		if (!l->reason[0])
 			str_copy(l->reason, sizeof l->reason, str_of(json_get_str(status, "reason", "")));
 	} else {

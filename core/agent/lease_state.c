@@ -46,6 +46,7 @@ int lease_save(const struct lease *l, sl_error *error)
 		json_object_set_new(o, "signal", json_integer(l->signal));
 		json_object_set_new(o, "memory_peak", json_integer((json_int_t) l->memory_peak));
 		json_object_set_new(o, "oom", json_boolean(l->oom));
+		json_object_set_new(o, "output_lost", json_integer((json_int_t) l->output_lost));
 		json_object_set(o, "faulty", l->faulty);
 	}
 	int rc = files_write_json(l->folder, RECORD, o, error);
@@ -88,6 +89,7 @@ static void load_record(struct lease *l, const json_t *o)
 	l->exit_code = (int) json_get_int(o, "exit_code", -1);
 	l->signal = (int) json_get_int(o, "signal", 0);
 	l->memory_peak = get_u64(o, "memory_peak");
+	l->output_lost = get_u64(o, "output_lost");
 	l->oom = json_get_bool(o, "oom", false);
 	take_array(&l->devices, json_object_get(o, "devices"));
 	take_array(&l->faulty, json_object_get(o, "faulty"));

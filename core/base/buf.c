@@ -9,7 +9,7 @@
 
 #include "core/base/str.h"
 
-bool buf_reserve(struct buf *b, size_t more)
+static bool reserve(struct buf *b, size_t more, bool exact)
 {
 	if (b->failed)
 		return false;
@@ -19,7 +19,7 @@ bool buf_reserve(struct buf *b, size_t more)
 	}
 	if (b->room - b->len >= more)
 		return true;
-	size_t room = b->room ? b->room : 256;
+	size_t room = exact ? b->len + more : b->room ? b->room : 256;
 	while (room < b->len + more)
 		room *= 2;
 	if (b->max && room > b->max)
@@ -32,6 +32,16 @@ bool buf_reserve(struct buf *b, size_t more)
 	b->data = data;
 	b->room = room;
 	return true;
+}
+
+bool buf_reserve(struct buf *b, size_t more)
+{
+	return reserve(b, more, false);
+}
+
+bool buf_reserve_exact(struct buf *b, size_t more)
+{
+	return reserve(b, more, true);
 }
 
 void buf_put_slow(struct buf *b, const void *data, size_t len)

@@ -17,6 +17,8 @@ struct buf {
 };
 
 bool buf_reserve(struct buf *b, size_t more);
+/* The same where it is known that no more will come: not a byte beyond it. */
+bool buf_reserve_exact(struct buf *b, size_t more);
 void buf_put_slow(struct buf *b, const void *data, size_t len);
 static inline void buf_put(struct buf *b, const void *data, size_t len)
 {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/base/clock.h"
+#include "core/base/json.h"
 #include "core/base/str.h"
 #include "core/cli/ending.h"
 #include "core/cli/format.h"
@@ -103,6 +104,10 @@ static void on_log(void *arg, int source, const char *data, size_t len, int64_t 
 	clear_line(s);
 	if (gap > 0)
 		cli_note(s->cli, "sluicectl: %lld bytes of output are missing here: they are no longer kept", (long long) gap);
+	/* What an attach finds gone was lost before its time. */
+	if (gap > 0 && (!s->attached || s->heard[source]))
+		s->missing += gap;
+	s->heard[source] = true;
 	sink_put(&s->sink[source], data, len);
 }
 
@@ -350,6 +355,19 @@ static int session_failed(struct session *s)
 	                s->follow.lease);
 }
 
+/* The program's own failure says more than that its output is incomplete; its success would be misleading. */
+static int exit_of(struct session *s)
+{
+	int code = ending_exit(s->follow.ended);
+	/* What its log could not take is in no offset. */
+	s->missing += json_get_int(s->follow.ended, "output_lost_bytes", 0);
+	if (s->missing == 0)
+		return code;
+	cli_note(s->cli, "sluicectl: the output of %s is incomplete: %lld bytes are missing", s->follow.lease,
+	         (long long) s->missing);
+	return code == CLI_DONE ? CLI_INCOMPLETE : code;
+}
+
 int session_run(struct session *s)
 {
 	enum follow_result result = FOLLOW_GOING;
@@ -361,6 +379,7 @@ int session_run(struct session *s)
 	s->sink[0].hold = s->sink[1].hold = s->tail >= 0;
 	s->follow.address = &s->cli->address;
 	s->follow.give_up_ms = s->cli->timeout_ms;
+	s->follow.attached = true;
 	s->follow.arg = s;
 	s->follow.log = on_log;
 	s->follow.changed = on_changed;
@@ -378,7 +397,7 @@ int session_run(struct session *s)
 		check_sinks(s);
 	if (s->left >= 0)
 		return s->left;
-	return s->leave && !s->begun ? s->leave : ending_exit(s->follow.ended);
+	return s->leave && !s->begun ? s->leave : exit_of(s);
 }
 
 void session_close(struct session *s)

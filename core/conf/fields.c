@@ -58,6 +58,8 @@ const struct conf_field conf_fields[] = {
 	  .help = "a connection without a request" },
 	{ "limits", "write", FIELD_DURATION, AT(conf, write_ms), TIME_SET, .fallback = "\"30s\"",
 	  .help = "a client that takes no byte of its answer" },
+	{ "limits", "output_wait", FIELD_DURATION, AT(conf, output_wait_ms), .min = 0, .max = 60 * MINUTE, .fallback = "\"30s\"",
+	  .help = "how long a program waits for an attached client (sluicectl run, attach) that reads none of its output; 0: not" },
 
 	{ "retry", "ratio", FIELD_NUMBER, AT(conf, retry_ratio), .min = 0, .max = 1, .fallback = "0.1",
 	  .help = "retries against other replicas, as a part of all requests" },

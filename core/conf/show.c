@@ -219,6 +219,7 @@ static void settings_json(json_t *o, const struct conf *c)
 	set_int(o, "body_ms", c->body_ms);
 	set_int(o, "idle_ms", c->idle_ms);
 	set_int(o, "write_ms", c->write_ms);
+	set_int(o, "output_wait_ms", c->output_wait_ms);
 	json_object_set_new(o, "retry_ratio", json_real(c->retry_ratio));
 	set_text(o, "log_level", levels[c->log_level & 3]);
 	json_object_set_new(o, "log_requests", json_boolean(c->log_requests));

@@ -203,6 +203,8 @@ void control_ledger(struct call *call);
 /* leases.c: the lease of params[0] that the caller may see, without its environment; the caller decrefs. NULL: answered
  * with 404, or 409 when the name is that of several. */
 json_t *call_own_lease(struct call *call, uint64_t *number);
+/* The same for whom its log is wanted: also answered, with 404, when that is no longer kept. */
+json_t *call_own_log(struct call *call, uint64_t *number);
 /* One's own: same tenant and same user; a caller without a user has the whole tenant's. */
 bool call_owns_lease(const struct call *call, const json_t *lease);
 bool control_lease_over(const json_t *lease);

@@ -10,7 +10,7 @@ core_control_libcontrol_a_SOURCES = \
 	core/control/devices.c \
 	core/control/focus.c core/control/focus.h core/control/focus_csv.c \
 	core/control/leases.c \
-	core/control/lease_list.c \
+	core/control/lease_list.c core/control/lease_logs.c \
 	core/control/ledger.c \
 	core/control/limits.c \
 	core/control/models.c \

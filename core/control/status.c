@@ -52,7 +52,8 @@ static void set_gauges(struct control *control)
 	const struct {
 		const char *state;
 		unsigned n;
-	} devices[] = { { "leased", t.leased }, { "free", t.free }, { "faulty", t.faulty }, { "draining", t.draining } },
+	} devices[] = { { "leased", t.leased }, { "free", t.free }, { "faulty", t.faulty }, { "draining", t.draining },
+	              { "unknown", t.unknown }, { "held", t.held } },
 	  leases[] = { { "running", t.running }, { "waiting", t.waiting } };
 	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
 		metrics_set(metrics_gauge("sluice_devices", "Devices of the pool.", "state", devices[i].state), devices[i].n);
@@ -171,9 +172,10 @@ static json_t *about_pool(struct control *control)
 {
 	struct pool_totals t;
 	pool_totals(control->pool, &t);
-	return json_pack("{s:{s:i, s:i, s:i, s:i, s:i}, s:{s:i, s:i, s:I}}", "gpus", "total", (int) t.devices, "leased", (int) t.leased,
-	                 "free", (int) t.free, "faulty", (int) t.faulty, "draining", (int) t.draining, "leases", "running",
-	                 (int) t.running, "waiting", (int) t.waiting, "longest_wait_s", (json_int_t) (t.longest_wait_ms / 1000));
+	return json_pack("{s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i}, s:{s:i, s:i, s:I}}", "gpus", "total", (int) t.devices,
+	                 "leased", (int) t.leased, "free", (int) t.free, "faulty", (int) t.faulty, "draining", (int) t.draining,
+	                 "unknown", (int) t.unknown, "held", (int) t.held, "leases", "running", (int) t.running, "waiting",
+	                 (int) t.waiting, "longest_wait_s", (json_int_t) (t.longest_wait_ms / 1000));
 }
 
 /* What the parts say goes into one object. */

@@ -65,6 +65,9 @@ int daemon_reload(struct daemon *d, struct buf *report)
 	prices_note(d, conf);
 	identity_configure(d->identity, conf);
 	pool_configure(d->pool, conf);
+	char outdated[512];
+	if (pool_agent_outdated(d->pool, outdated, sizeof outdated))
+		buf_printf(report, "warning: %s\n", outdated);
 	fleet_configure(d->fleet, conf, policy);
 	control_configure(d->control, conf, policy);
 	policy_close(d->policy);

@@ -10,6 +10,7 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/daemon/daemon.h"
+#include "core/pool/pool.h"
 
 static const sl_store_ops *store_ops(const struct daemon *d)
 {
@@ -148,6 +149,13 @@ struct leases {
 	uint64_t last;
 };
 
+/* The pool goes on to show it, and its output. */
+static bool ended_lately(const json_t *lease)
+{
+	return json_get_bool(lease, "ended", false) &&
+	       (uint64_t) json_get_int(lease, "ended_ms", 0) + POOL_ENDED_MS > clock_wall_ms();
+}
+
 static int each_lease(void *arg, sl_str id, sl_str text)
 {
 	struct leases *leases = arg;
@@ -158,30 +166,35 @@ static int each_lease(void *arg, sl_str id, sl_str text)
 	json_t *lease = json_parse(text, &error);
 	if (!lease)
 		log_warn("the stored lease %.*s is left out: %s", STR_ARG(id), error.text);
-	else if (json_get_bool(lease, "ended", false))
+	else if (json_get_bool(lease, "ended", false) && !ended_lately(lease))
 		json_decref(lease);
 	else
 		json_array_append_new(leases->list, lease);
 	return 0;
 }
 
-static int last_lease(void *arg, sl_str id, sl_str text)
+/* Newest first: the first has the last number. Open ones come by themselves. */
+static int newest_lease(void *arg, sl_str id, sl_str text)
 {
 	struct leases *leases = arg;
-	(void) text;
-	if (id.len > 1)
+	sl_error error;
+	if (!leases->last && id.len > 1)
 		str_to_u64((sl_str){ id.ptr + 1, id.len - 1 }, UINT64_MAX, &leases->last);
-	return 1;
+	json_t *lease = json_parse(text, &error);
+	if (lease && ended_lately(lease))
+		json_array_append(leases->list, lease);
+	json_decref(lease);
+	return 0;
 }
 
 json_t *restore_leases(struct daemon *d, uint64_t *last_number, sl_error *error)
 {
 	struct leases leases = { .list = json_array() };
 	const sl_store_ops *ops = store_ops(d);
-	const sl_lease_filter newest = { .size = sizeof newest, .limit = 1 };
+	const sl_lease_filter newest = { .size = sizeof newest, .limit = POOL_ENDED_MAX };
 	/* A store that can say which lease is the last need not show all that have ended. */
 	bool open_only = SL_STORE_HAS(ops, lease_list);
-	int code = open_only ? ops->lease_list(plugin_self(d->store), &newest, last_lease, &leases, error) : SL_OK;
+	int code = open_only ? ops->lease_list(plugin_self(d->store), &newest, newest_lease, &leases, error) : SL_OK;
 	if (code == SL_OK)
 		code = ops->lease_scan(plugin_self(d->store), open_only, each_lease, &leases, error);
 	if (code != SL_OK) {

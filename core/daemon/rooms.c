@@ -190,6 +190,17 @@ static bool is_ready(void *arg, char *why, size_t room)
 	return false;
 }
 
+/* Where a collector of metrics asks. */
+static json_t *metrics_place(const struct conf *conf)
+{
+	char address[300];
+	if (!conf->metrics)
+		return json_sprintf("unix:%s, GET /metrics", conf->control);
+	http_address_text(conf->metrics, address, sizeof address);
+	bool is_unix = conf->metrics->any.sa_family == AF_UNIX;
+	return json_sprintf(is_unix ? "%s%s, GET /metrics" : "%s%s/metrics", is_unix ? "" : "http://", address);
+}
+
 static json_t *gateway_json(void *arg)
 {
 	struct daemon *d = arg;
@@ -200,7 +211,8 @@ static json_t *gateway_json(void *arg)
 	if (d->conf->n_listen)
 		http_address_text(&d->conf->listen[0], door, sizeof door);
 	bool plain = d->conf->n_listen && d->conf->listen[0].any.sa_family != AF_UNIX;
-	return json_pack("{s:o, s:i, s:{s:I, s:I, s:I, s:I, s:I}}", "door", json_sprintf("%s%s", plain ? "http://" : "", door),
+	return json_pack("{s:o, s:o, s:i, s:{s:I, s:I, s:I, s:I, s:I}}", "door",
+	                 json_sprintf("%s%s", plain ? "http://" : "", door), "metrics", metrics_place(d->conf),
 	                 "workers", d->conf->workers, "requests", "total", (json_int_t) totals.requests, "errors",
 	                 (json_int_t) totals.errors, "active", (json_int_t) totals.active, "connections",
 	                 (json_int_t) totals.connections, "held", (json_int_t) totals.held);

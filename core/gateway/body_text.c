@@ -4,7 +4,7 @@
 
 #include <string.h>
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 enum { BLOCK = 64 };
@@ -13,97 +13,6 @@ enum { BLOCK = 64 };
 struct masks {
 	uint64_t quote, backslash, odd;
 };
-
-#ifdef __SSE2__
-static inline uint64_t bits(__m128i v)
-{
-	return (uint64_t) (uint32_t) _mm_movemask_epi8(v);
-}
-
-static inline __m128i load(const char *p)
-{
-	return _mm_loadu_si128((const __m128i *) p);
-}
-
-/* The high bit of each byte tells. */
-static inline __m128i is_odd(__m128i v)
-{
-	return _mm_or_si128(v, _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v));
-}
-
-/* Bytes among the 16 at p that a string's plain text does not have. */
-static inline unsigned special_16(const char *p)
-{
-	__m128i v = load(p);
-	__m128i found = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-	return (unsigned) bits(_mm_or_si128(found, is_odd(v)));
-}
-
-static inline void read_block(const char *p, struct masks *m)
-{
-	*m = (struct masks){ 0 };
-	for (int i = 0; i < BLOCK; i += 16) {
-		__m128i v = load(p + i);
-		m->quote |= bits(_mm_cmpeq_epi8(v, _mm_set1_epi8('"'))) << i;
-		m->backslash |= bits(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))) << i;
-		m->odd |= bits(is_odd(v)) << i;
-	}
-}
-
-/* Where c stands in a block. */
-static inline uint64_t find_byte(const char *p, char c)
-{
-	uint64_t found = 0;
-	for (int i = 0; i < BLOCK; i += 16)
-		found |= bits(_mm_cmpeq_epi8(load(p + i), _mm_set1_epi8(c))) << i;
-	return found;
-}
-
-/* Where bytes above ASCII stand in a block. */
-static inline uint64_t find_high(const char *p)
-{
-	uint64_t found = 0;
-	for (int i = 0; i < BLOCK; i += 16)
-		found |= bits(load(p + i)) << i;
-	return found;
-}
-#else
-static inline bool is_odd(unsigned char c)
-{
-	return c < 0x20 || c >= 0x80;
-}
-
-static inline unsigned special_16(const char *p)
-{
-	unsigned found = 0;
-	for (unsigned i = 0; i < 16; i++)
-		found |= (unsigned) (p[i] == '"' || p[i] == '\\' || is_odd((unsigned char) p[i])) << i;
-	return found;
-}
-
-static inline uint64_t find_byte(const char *p, char c)
-{
-	uint64_t found = 0;
-	for (unsigned i = 0; i < BLOCK; i++)
-		found |= (uint64_t) (p[i] == c) << i;
-	return found;
-}
-
-static inline uint64_t find_high(const char *p)
-{
-	uint64_t found = 0;
-	for (unsigned i = 0; i < BLOCK; i++)
-		found |= (uint64_t) ((unsigned char) p[i] >> 7) << i;
-	return found;
-}
-
-static inline void read_block(const char *p, struct masks *m)
-{
-	*m = (struct masks){ find_byte(p, '"'), find_byte(p, '\\'), 0 };
-	for (unsigned i = 0; i < BLOCK; i++)
-		m->odd |= (uint64_t) is_odd((unsigned char) p[i]) << i;
-}
-#endif
 
 /* The bytes that a backslash escapes. In a run of backslashes every second one is escaped, and so is the byte
  * behind a run of odd length: escaped is what follows a backslash at an odd distance from its run's start. Adding
@@ -180,71 +89,69 @@ static inline const char *check_utf8(const char *p, uint64_t high, unsigned *ahe
 	return NULL;
 }
 
-/* Checks the escapes of a block whose bytes behind their backslashes are in `escaped`. NULL: fine. */
-static inline const char *check_escapes(const char *p, const struct masks *m, uint64_t escaped)
-{
-	uint64_t rest = escaped & ~(m->quote | m->backslash);
-	if (rest & (rest - 1)) /* several: most are line ends */
-		rest &= ~find_byte(p, 'n');
-	for (; rest; rest &= rest - 1) {
-		const char *at = p + __builtin_ctzll(rest);
-		if (!escape_ok(at))
-			return at;
-	}
-	return NULL;
-}
+#ifdef __SSE2__
+#define SCAN(name) name ## _sse2
+#define SCAN_FOR
+#define VECTOR __m128i
+#define WIDTH 16
+#define BITS(v) ((uint64_t) (uint32_t) _mm_movemask_epi8(v))
+#define LOAD(p) _mm_loadu_si128((const __m128i *) (const void *) (p))
+#define EACH(c) _mm_set1_epi8(c)
+#define EQUAL(a, b) _mm_cmpeq_epi8(a, b)
+#define OR(a, b) _mm_or_si128(a, b)
+#define LEAST(a, b) _mm_min_epu8(a, b)
+#include "core/gateway/body_text_scan.h"
 
-/* Checks the odd bytes of a block: they must be UTF-8. NULL: fine. */
-static inline const char *check_odd(const char *p, uint64_t odd, unsigned *ahead)
-{
-	uint64_t high = odd ? find_high(p) & odd : 0;
-	if (odd != high)
-		return p + __builtin_ctzll(odd & ~high);
-	return check_utf8(p, high, ahead);
-}
+#define SCAN(name) name ## _avx2
+#define SCAN_FOR __attribute__((target("avx2")))
+#define VECTOR __m256i
+#define WIDTH 32
+#define BITS(v) ((uint64_t) (uint32_t) _mm256_movemask_epi8(v))
+#define LOAD(p) _mm256_loadu_si256((const __m256i *) (const void *) (p))
+#define EACH(c) _mm256_set1_epi8(c)
+#define EQUAL(a, b) _mm256_cmpeq_epi8(a, b)
+#define OR(a, b) _mm256_or_si256(a, b)
+#define LEAST(a, b) _mm256_min_epu8(a, b)
+#include "core/gateway/body_text_scan.h"
+#endif
 
-/* From the first byte on that is not plain. */
-static const char *skip_blocks(const char *p, const char *end, bool *escaped_any, const char **bad)
+#define SCAN(name) name ## _bytes
+#define SCAN_FOR
+#define VECTOR unsigned
+#define WIDTH 1
+#define BITS(v) ((uint64_t) ((v) >> 7 & 1))
+#define LOAD(p) ((unsigned) *(const unsigned char *) (p))
+#define EACH(c) ((unsigned) (c))
+#define EQUAL(a, b) ((a) == (b) ? 0xffu : 0u)
+#define OR(a, b) ((a) | (b))
+#define LEAST(a, b) ((a) < (b) ? (a) : (b))
+#include "core/gateway/body_text_scan.h"
+
+static body_skip *const sets[] = {
+	skip_string_bytes,
+#ifdef __SSE2__
+	skip_string_sse2,
+	skip_string_avx2,
+#endif
+};
+
+unsigned body_skip_sets(body_skip *const **out)
 {
-	uint64_t open = 0;
-	unsigned ahead = 0;
-	for (; p < end; p += BLOCK) {
-		struct masks m;
-		read_block(p, &m);
-		uint64_t inside = end - p < BLOCK ? (1ull << (end - p)) - 1 : ~0ull;
-		uint64_t escaped = m.backslash | open ? find_escaped(m.backslash, &open) : 0;
-		uint64_t quote = m.quote & ~escaped & inside;
-		if (quote)
-			inside = (quote & -quote) - 1;
-		*escaped_any |= (m.backslash & inside) != 0;
-		const char *fault = check_escapes(p, &m, escaped & inside);
-		if (!fault)
-			fault = check_odd(p, m.odd & inside, &ahead);
-		if (fault) { /* a UTF-8 sequence that the end cuts may look as if it went on */
-			*bad = fault < end ? fault : end;
-			return NULL;
-		}
-		if (quote)
-			return p + __builtin_ctzll(quote) + 1;
-	}
-	*bad = end;
-	return NULL;
+	*out = sets;
+#ifdef __SSE2__
+	return __builtin_cpu_supports("avx2") ? 3 : 2;
+#else
+	return 1;
+#endif
 }
 
 const char *body_skip_string(const char *p, const char *end, bool *escaped, const char **bad)
 {
-	*escaped = false;
-	for (p++; p < end; p += 16) {
-		unsigned special = special_16(p);
-		if (!special)
-			continue;
-		p += __builtin_ctz(special);
-		if (p < end && *p == '"')
-			return p + 1;
-		return skip_blocks(p, end, escaped, bad);
-	}
-	*bad = end;
-	return NULL;
+#ifdef __SSE2__
+	return __builtin_cpu_supports("avx2") ? skip_string_avx2(p, end, escaped, bad) : skip_string_sse2(p, end, escaped, bad);
+#else
+	return skip_string_bytes(p, end, escaped, bad);
+#endif
 }
 
 static inline const char *skip_digits(const char *p, const char *end)

@@ -9,7 +9,10 @@
 /* Steps over the string whose opening quote is at p: the byte behind the closing quote. NULL: it is malformed at
  * *bad (a control character, an escape that is none, bytes that are not UTF-8, no end). 64 bytes behind `end` are
  * read. *escaped: it has a backslash. A surrogate escape that stands alone is accepted, as RFC 8259 does. */
-const char *body_skip_string(const char *p, const char *end, bool *escaped, const char **bad);
+typedef const char *body_skip(const char *p, const char *end, bool *escaped, const char **bad);
+body_skip body_skip_string;
+/* The same for each set of vectors that this processor has, the slowest first; body_skip_string is the last. */
+unsigned body_skip_sets(body_skip *const **out);
 
 /* Steps over the number at p, RFC 8259 section 6. *whole: digits only, no sign, fraction or exponent. NULL: it is
  * malformed at *bad. */

@@ -8,7 +8,11 @@
 #include "core/base/str.h"
 #include "core/gateway/worker.h"
 
-enum { PIPELINE_MAX = 64 * 1024 }; /* bytes kept of requests that come before their turn */
+enum {
+	PIPELINE_MAX = 64 * 1024, /* bytes kept of requests that come before their turn */
+	WHOLE_MIN = 8 * 1024,     /* bodies from here on are worth a memory of their own */
+	WHOLE_MAX = 256 * 1024
+};
 
 static const char continue_line[] = "HTTP/1.1 100 Continue\r\n\r\n";
 /* An interim answer that tells a client that is gone from one that only has nothing more to say: the kernel of the
@@ -88,19 +92,21 @@ static void body_complete(struct client *c)
 		client_close(c);
 		return;
 	}
-	r->text_len = r->text.len;
+	r->text_len = r->text.len - r->text_at;
 	request_body(r);
 }
 
 static bool begin_head(struct client *c, const struct http_head *head)
 {
 	size_t body_max = conf_of(c)->body_max;
+	c->anthropic = str_starts(head->path, STR("/v1/messages"));
 	c->keep_alive = head->keep_alive;
 	c->http10 = head->minor == 0;
 	c->continue_sent = !head->expect_continue;
 	c->body_chunked = head->chunked;
 	c->chunked = (struct http_chunked){ 0 };
 	c->body_left = head->chunked ? 1 : head->has_length ? head->content_length : 0;
+	c->expect = !head->chunked && c->body_left >= WHOLE_MIN && c->body_left <= WHOLE_MAX ? head->length + c->body_left : 0;
 	if (head->has_length && head->content_length > body_max) {
 		struct answer_error e = { .status = 413, .type = "invalid_request_error", .code = "body_too_large",
 			.message = "The request body is above this server's limit." };
@@ -114,16 +120,11 @@ static bool begin_head(struct client *c, const struct http_head *head)
 /* The request may go on: its body is read, or is there already. */
 static void start_body(struct client *c)
 {
-	struct request *r = c->request;
 	const struct conf *conf = conf_of(c);
 	c->state = CLIENT_BODY;
 	if (!c->continue_sent) {
 		socket_send(&c->socket, continue_line, sizeof continue_line - 1);
 		c->continue_sent = true;
-	}
-	if (!c->body_chunked && !buf_reserve(&r->text, c->body_left + WORKER_SLACK)) {
-		client_close(c);
-		return;
 	}
 	socket_expire(&c->socket, (uint64_t) conf->body_ms);
 }
@@ -143,9 +144,35 @@ static bool answered(struct client *c)
 	return false;
 }
 
+/* The body's first bytes lie in memory that holds all of it: the request takes that over, and nothing is copied. */
+static bool take_whole(struct client *c, const char *data, size_t *len)
+{
+	struct request *r = c->request;
+	size_t at = (size_t) (data - c->whole.data);
+	if (!c->whole.data || c->body_chunked || r->text.len || c->body_left < WHOLE_MIN || at > c->whole.room ||
+	    c->body_left + WORKER_SLACK > c->whole.room - at)
+		return false;
+	buf_free(&r->text);
+	r->text = c->whole;
+	c->whole = (struct buf){ 0 };
+	if (*len > c->body_left)
+		*len = c->body_left;
+	r->text_at = at;
+	r->text.len = at + *len;
+	c->body_left -= *len;
+	return true;
+}
+
 static void step_body(struct client *c, const char *data, size_t len)
 {
-	size_t taken = take_body(c, data, len);
+	size_t taken = len;
+	if (!take_whole(c, data, &taken)) {
+		if (!c->body_chunked && !buf_reserve_exact(&c->request->text, c->body_left + WORKER_SLACK)) {
+			client_close(c);
+			return;
+		}
+		taken = take_body(c, data, len);
+	}
 	if (c->state != CLIENT_BODY || c->socket.closing)
 		return; /* refused */
 	if (c->request->text.failed) {
@@ -237,6 +264,33 @@ static void read_shut(struct client *c)
 	socket_watch_reset(&c->socket);
 }
 
+/* What a read returned is no data. */
+static bool ended(struct client *c, ssize_t n)
+{
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		client_close(c);
+	else if (n == 0)
+		read_shut(c);
+	return n <= 0;
+}
+
+/* A client whose last request was large often has such a one again: it is read to memory that can become the request's
+ * own. False: there is none. */
+static bool read_whole(struct client *c)
+{
+	size_t room = c->expect + c->expect / 8 + 1024; /* a chat grows */
+	if (!buf_reserve_exact(&c->whole, room + WORKER_SLACK)) {
+		buf_free(&c->whole);
+		return false;
+	}
+	memset(c->whole.data + room, 0, WORKER_SLACK);
+	ssize_t n = socket_read(&c->socket, c->whole.data, room);
+	if (!ended(c, n))
+		process(c, c->whole.data, (size_t) n);
+	buf_free(&c->whole);
+	return true;
+}
+
 static void on_readable(struct gateway_socket *s)
 {
 	struct client *c = (struct client *) s;
@@ -245,6 +299,8 @@ static void on_readable(struct gateway_socket *s)
 		client_close(c);
 		return;
 	}
+	if (c->state == CLIENT_HEAD && c->expect && !c->in.len && read_whole(c))
+		return;
 	bool direct = c->state == CLIENT_BODY && !c->body_chunked && c->in.len == 0 && c->body_left > WORKER_READ / 4;
 	size_t room;
 	char *to = worker_read_room(w, &room);
@@ -254,15 +310,8 @@ static void on_readable(struct gateway_socket *s)
 		room = c->body_left;
 	}
 	ssize_t n = socket_read(s, to, room);
-	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			client_close(c);
+	if (ended(c, n))
 		return;
-	}
-	if (n == 0) {
-		read_shut(c);
-		return;
-	}
 	if (direct) {
 		c->request->text.len += (size_t) n;
 		c->body_left -= (size_t) n;

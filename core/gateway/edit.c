@@ -50,7 +50,7 @@ static bool strips(const struct conf_engine *engine, const char *name)
  * goes, which may be that of a member cut already. */
 static void cut_members(const struct request *r, struct edit *out, unsigned *n)
 {
-	const char *text = r->text.data;
+	const char *text = request_text(r);
 	size_t run_start = 0, run_end = 0; /* members cut so far without anything between them */
 	for (unsigned i = 0; i < r->body.n_engine_only; i++) {
 		if (!strips(r->engine, r->body.engine_only_name[i]))
@@ -78,7 +78,7 @@ static void cut_members(const struct request *r, struct edit *out, unsigned *n)
 static bool exceeds(const struct request *r, const struct body_member *at)
 {
 	uint64_t value;
-	sl_str text = { r->text.data + at->value.start, at->value.end - at->value.start };
+	sl_str text = { request_text(r) + at->value.start, at->value.end - at->value.start };
 	return at->value.end && (!str_to_u64(text, INT64_MAX, &value) || (int64_t) value > r->max_output);
 }
 
@@ -86,15 +86,18 @@ static void edit_bound(const struct request *r, struct edit *out, unsigned *n, c
 {
 	const struct body *b = &r->body;
 	char number[24];
-	if (r->door == BODY_EMBEDDINGS)
+	if (!doors[r->spoken].generates)
 		return;
 	*text_put_i64(number, r->max_output) = '\0';
 	if (exceeds(r, &b->max_tokens_at))
 		add(out, n, b->max_tokens_at.value.start, b->max_tokens_at.value.end, number);
 	if (exceeds(r, &b->max_completion_tokens_at))
 		add(out, n, b->max_completion_tokens_at.value.start, b->max_completion_tokens_at.value.end, number);
-	if (!b->max_tokens_at.value.end && !b->max_completion_tokens_at.value.end)
-		snprintf(insert + strlen(insert), room - strlen(insert), "\"max_tokens\":%s,", number);
+	if (exceeds(r, &b->max_output_tokens_at))
+		add(out, n, b->max_output_tokens_at.value.start, b->max_output_tokens_at.value.end, number);
+	if (!b->max_tokens_at.value.end && !b->max_completion_tokens_at.value.end && !b->max_output_tokens_at.value.end)
+		snprintf(insert + strlen(insert), room - strlen(insert), "\"%s\":%s,",
+		         r->spoken == BODY_RESPONSES ? "max_output_tokens" : "max_tokens", number);
 }
 
 /* A member of stream_options that must be true: in its place, or in `words` where it has none. */
@@ -112,7 +115,7 @@ static void edit_usage(const struct request *r, struct edit *out, unsigned *n, c
 {
 	const struct body *b = &r->body;
 	char words[96] = "", text[100];
-	if (!b->stream || !r->engine || !r->engine->usage_option)
+	if (!b->stream || !r->engine || !r->engine->usage_option || doors[r->spoken].typed)
 		return;
 	want(out, n, "include_usage", b->include_usage, &b->include_usage_at, words);
 	if (r->engine->usage_running)
@@ -121,9 +124,9 @@ static void edit_usage(const struct request *r, struct edit *out, unsigned *n, c
 		return;
 	if (!b->stream_options_at.value.end) {
 		snprintf(insert + strlen(insert), room - strlen(insert), "\"stream_options\":{%s},", words);
-	} else if (r->text.data[b->stream_options_at.value.start] == '{') {
+	} else if (request_text(r)[b->stream_options_at.value.start] == '{') {
 		uint32_t at = b->stream_options_at.value.start + 1;
-		bool empty = r->text.data[skip_space(r->text.data, at, r->text_len)] == '}';
+		bool empty = request_text(r)[skip_space(request_text(r), at, r->text_len)] == '}';
 		snprintf(text, sizeof text, "%s%s", words, empty ? "" : ",");
 		add(out, n, at, at, text);
 	} else { /* null */

@@ -6,6 +6,8 @@ core_gateway_libgateway_a_SOURCES = \
 	core/gateway/answer.c \
 	core/gateway/client.c \
 	core/gateway/dispatch.c \
+	core/gateway/door.c core/gateway/door.h \
+	core/gateway/doors.c \
 	core/gateway/drain.c \
 	core/gateway/edit.c \
 	core/gateway/gateway.c core/gateway/gateway.h \

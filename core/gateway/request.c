@@ -25,6 +25,11 @@ static const struct path paths[] = {
 	{ STR("/v1/models"), STR("GET"), 0 },
 	{ STR("/healthz"), STR("GET"), 0 },
 	{ STR("/readyz"), STR("GET"), 0 },
+	{ STR("/v1/messages"), STR("POST"), BODY_MESSAGES },
+	{ STR("/v1/messages/count_tokens"), STR("POST"), BODY_COUNT_TOKENS },
+	{ STR("/v1/responses"), STR("POST"), BODY_RESPONSES },
+	{ STR("/v1/rerank"), STR("POST"), BODY_RERANK },
+	{ STR("/v1/score"), STR("POST"), BODY_SCORE },
 };
 
 /* "req_" and 26 characters of base32: 48 bits of milliseconds, so that ids sort by time, and 82 of chance. */
@@ -93,6 +98,7 @@ void request_free(struct request *r)
 		r->next->link = r->link;
 	worker_count(&w->n_active, -1);
 	routing_free(r);
+	door_free(r);
 	if (r->text.room > TEXT_KEPT_MAX)
 		buf_free(&r->text);
 	buf_clear(&r->text);
@@ -184,6 +190,8 @@ static int authenticate(struct request *r, const sl_auth_request *request, sl_er
 		if (code != SL_NOT_MINE)
 			return code;
 	}
+	if (request->authorization.ptr || request->api_key.ptr) /* and nobody says that it is his */
+		return error_set(error, SL_EAUTH, "Incorrect API key provided.");
 	return error_set(error, SL_EAUTH,
 	                 "You did not provide an API key. Send it in the Authorization header: Authorization: Bearer KEY.");
 }
@@ -289,7 +297,7 @@ static void copy_traceparent(struct request *r, sl_str value)
 
 /* What of a head's fields is looked at here; absent ones are {NULL, 0}. */
 struct fields {
-	sl_str authorization, api_key, content_type, content_encoding, traceparent;
+	sl_str authorization, api_key, content_type, content_encoding, traceparent, version;
 	unsigned authorizations;
 };
 
@@ -321,6 +329,9 @@ static void read_fields(const struct http_head *head, struct fields *out)
 			if (!out->authorizations++)
 				out->authorization = h->value;
 			break;
+		case sizeof "anthropic-version" - 1:
+			take_field(&out->version, h, STR("anthropic-version"));
+			break;
 		case sizeof "content-encoding" - 1:
 			take_field(&out->content_encoding, h, STR("content-encoding"));
 			break;
@@ -336,6 +347,7 @@ static bool begin_authenticated(struct client *c, const struct fields *fields, c
 	r->door = p ? p->door : 0;
 	if (!r->door)
 		str_copy(r->model_name, sizeof r->model_name, model);
+	r->version = c->anthropic ? door_version(fields->version) : NULL;
 	copy_traceparent(r, fields->traceparent);
 	sl_auth_request request = { .size = sizeof request, .door = SL_DOOR_INFERENCE,
 		.authorization = fields->authorization, .api_key = fields->api_key, .peer = str_of(c->peer) };
@@ -387,6 +399,9 @@ bool request_begin(struct client *c, const struct http_head *head)
 		return refuse(c, 415, "invalid_request_error", "unsupported_encoding", "Send the body without a content encoding.");
 	if (p->door && !is_json(fields.content_type))
 		return refuse(c, 415, "invalid_request_error", "unsupported_media_type", "Send the body as application/json.");
+	if (c->anthropic && !door_version(fields.version))
+		return refuse(c, 400, "invalid_request_error", "unknown_version",
+		              "This anthropic-version is not known here: 2023-06-01 and 2026-10-21 are.");
 	return begin_authenticated(c, &fields, p, model);
 }
 
@@ -398,7 +413,7 @@ void request_body(struct request *r)
 		return;
 	}
 	struct body_reject why;
-	if (!body_scan(r->text.data ? r->text.data : "", r->text_len, r->door, r->generation->strip, &r->body, &why)) {
+	if (!body_scan(r->text.data ? request_text(r) : "", r->text_len, r->door, r->generation->strip, &r->body, &why)) {
 		struct answer_error e = { .status = 400, .type = "invalid_request_error", .code = why.code, .param = why.param,
 			.message = why.message };
 		answer_error(c, r, &e);

@@ -11,11 +11,6 @@ enum { COPY_MAX = 2048 }; /* a body so small is copied behind its head: cheaper 
 static const uint64_t seconds_bounds[] = { 10000, 20000, 40000, 80000, 160000, 320000, 640000, 1280000, 2560000, 5120000,
 	10240000, 20480000, 40960000, 81920000, 0 };
 
-static const char *door_name(enum body_door door)
-{
-	return door == BODY_CHAT ? "chat" : door == BODY_COMPLETIONS ? "completions" : "embeddings";
-}
-
 /* Counts that the engine did not give are ours, and marked. */
 static void complete_usage(struct request *r)
 {
@@ -23,13 +18,13 @@ static void complete_usage(struct request *r)
 	bool answered = r->status == 200;
 	if (r->head_sent || answered) {
 		if (u->input < 0) {
-			u->input = ((int64_t) r->body.prompt.end - (int64_t) r->body.prompt.start + 3) / 4;
+			u->input = (r->body.prompt_bytes + 3) / 4;
 			r->flags |= SL_USAGE_ESTIMATED;
 		}
 		if (u->output < 0) {
-			bool plain = !r->sse && r->door != BODY_EMBEDDINGS;
-			u->output = r->door == BODY_EMBEDDINGS ? 0 : plain ? (int64_t) (r->answer_bytes + 3) / 4 : r->events;
-			if (r->door != BODY_EMBEDDINGS)
+			bool generates = doors[r->spoken].generates;
+			u->output = !generates ? 0 : r->sse ? r->events : (int64_t) (r->answer_bytes + 3) / 4;
+			if (generates)
 				r->flags |= SL_USAGE_ESTIMATED;
 		}
 	}
@@ -105,7 +100,7 @@ static void record(struct request *r, uint64_t duration_us, uint64_t ttft_us, in
 	memcpy(u.key, r->identity.key, sizeof u.key);
 	memcpy(u.model, r->model_name, sizeof u.model);
 	memcpy(u.replica, r->replica_name, sizeof u.replica);
-	strcpy(u.door, door_name(r->door));
+	strcpy(u.door, doors[r->door].name);
 	r->seq = ledger_append(r->worker->gateway->options.ledger, SL_RECORD_USAGE, (sl_str){ NULL, 0 }, &u, sizeof u);
 }
 
@@ -202,7 +197,7 @@ static void end_unrecorded(struct request *r)
 	buf_clear(&r->hold);
 	if (r->sse && !r->client->http10) {
 		struct buf event = { 0 };
-		answer_event(&event, "store_full", text, r->id);
+		answer_event(&event, r, "store_full", text);
 		buf_printf(&r->hold, "%zx\r\n", event.len);
 		buf_put(&r->hold, event.data, event.len);
 		buf_puts(&r->hold, "\r\n0\r\n\r\n");

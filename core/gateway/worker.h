@@ -9,6 +9,7 @@
 
 #include "core/base/metrics.h"
 #include "core/gateway/body.h"
+#include "core/gateway/door.h"
 #include "core/gateway/gateway.h"
 #include "core/gateway/socket.h"
 #include "core/http/parse.h"
@@ -163,6 +164,7 @@ struct client {
 	enum client_state state;
 	bool keep_alive, read_shut, continue_sent, http10;
 	bool only_head; /* what is answered has no body: the method is HEAD */
+	bool anthropic; /* its last request was at one of Anthropic's doors: how errors are worded */
 	bool processing, again;      /* see process() */
 	bool head_begun;             /* a part of a head has come */
 	struct client *next, **link;
@@ -172,6 +174,8 @@ struct client {
 	bool body_chunked;
 	size_t body_left;
 	uint64_t body_deadline_ms;
+	size_t expect;               /* bytes of its last request, if that was large and the next may be: see read_whole() */
+	struct buf whole;            /* what was read in such a hope, while it is worked through */
 	char peer[48];
 };
 bool client_accept(struct worker *w, int fd, const char *peer);
@@ -198,7 +202,7 @@ struct upstream {
 	struct buf partial;          /* an unfinished event */
 	size_t scanned;
 };
-/* Sends the request to its replica, on an idle connection or a new one. False: could not even begin. */
+/* Sends the request to its replica, on an idle connection or a new one. False: could not even begin; errno says why. */
 bool upstream_send(struct request *r, bool fresh);
 void upstream_close(struct upstream *u);
 void upstream_resume(struct upstream *u);
@@ -217,6 +221,8 @@ struct request {
 	struct generation *generation;
 	enum request_stage stage;
 	enum body_door door;
+	const char *version;         /* of Anthropic's doors, else NULL */
+	enum body_door spoken;       /* to the engine: the same door, or the one that it is translated to */
 	bool settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
 	bool done_seen, finished, auth_pending, free_later;
 	bool complete;               /* the engine's answer came whole */
@@ -233,10 +239,11 @@ struct request {
 	const struct conf_engine *engine;
 	struct route_model *route_model;
 	struct route_replica *replica;
-	struct route_replica *tried[ROUTE_EXCLUDE_MAX];
+	unsigned tried[ROUTE_EXCLUDE_MAX]; /* ids of replicas */
 	unsigned n_tried;
 	char model_name[SL_NAME_MAX];
-	struct buf text;             /* body, as it came */
+	struct buf text;             /* body, as it came; see request_text */
+	size_t text_at;              /* where it begins */
 	size_t text_len;
 	int64_t max_output;          /* bound that is sent to the engine, 0: none */
 	int priority;
@@ -246,7 +253,8 @@ struct request {
 	struct route_waiter waiter;
 	struct mail wake_mail, auth_mail;
 	struct auth_result *auth_result; /* of an authentication that came later; NULL: out of memory */
-	uint64_t started_ns, first_byte_ns, wait_ns;
+	uint64_t started_ns, first_byte_ns;
+	uint64_t queued_ns, wait_ns; /* in the queue since, and how long before that */
 	uint64_t started_ms;         /* Unix time */
 	struct body_usage usage;
 	int64_t events;              /* with content, of a stream */
@@ -257,12 +265,19 @@ struct request {
 	uint64_t seq;
 	char replica_name[SL_NAME_MAX];
 	const char *error_code;      /* for the log */
+	struct messages_stream *translation; /* of a stream that is translated, NULL: of none */
 
 	/* Large, and not cleared for a new request: each is filled before it is looked at. */
 	struct quota_reservation reservation; /* n is 0 until then */
 	struct quota_limit shown[2]; /* limits for the rate-limit headers: requests, tokens; see has_shown */
 	struct body body;
 };
+
+/* The body as it came, text_len bytes. */
+static inline const char *request_text(const struct request *r)
+{
+	return r->text.data + r->text_at;
+}
 
 /* A new id for a request, or for one that is refused before it is one. */
 void request_make_id(struct worker *w, uint64_t wall_ms, char out[SL_REQUEST_ID_MAX]);
@@ -281,6 +296,8 @@ void request_authenticated(struct request *r, int code, const sl_error *error);
 void admit_request(struct request *r);
 /* dispatch.c: choosing a replica, again after a failure. */
 void dispatch_request(struct request *r);
+/* Its replica broke before the client got anything of an answer. True: another one has the request, or it waits for one. */
+bool dispatch_again(struct request *r);
 void dispatch_failed(struct request *r, const char *code, const char *text, bool strike);
 /* Ends the use of the replica. */
 void dispatch_done(struct request *r, bool failed);
@@ -301,6 +318,8 @@ void relay_keep(struct request *r);
 void relay_pieces(struct request *r, struct upstream *u, const sl_str *pieces, unsigned n, sl_str raw);
 void relay_body(struct request *r, struct upstream *u, sl_str piece);
 void relay_end(struct request *r);
+/* What the engine says of its use, where it says it. */
+void relay_usage(struct request *r, const struct body_usage *usage);
 /* The engine failed after the first byte went out. */
 void relay_broken(struct request *r, const char *code, const char *text);
 
@@ -326,7 +345,8 @@ struct answer_error {
  * one the caller does that. */
 void answer_error(struct client *c, struct request *r, const struct answer_error *e);
 void answer_json(struct client *c, struct request *r, int status, const char *extra_headers, sl_str body);
-void answer_event(struct buf *out, const char *code, const char *message, const char *request_id);
+/* An error inside of a stream, in the words of the request's door. */
+void answer_event(struct buf *out, const struct request *r, const char *code, const char *message);
 const char *answer_reason(int status);
 void answer_headers(struct request *r, struct buf *out);
 /* JSON list of the models that the caller may use, or one of them. */

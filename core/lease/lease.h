@@ -81,6 +81,7 @@ struct lease {
 	int exit_code;              /* -1: none, or a signal ended it */
 	int signal;                 /* 0: none */
 	uint64_t memory_peak_bytes; /* host memory */
+	uint64_t output_lost_bytes; /* that its log could not take */
 	bool oom;
 };
 

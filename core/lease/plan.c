@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/hash.h"
 #include "core/base/str.h"
 
 /* Grows *at to hold n of `size` bytes each. */
@@ -204,16 +205,22 @@ static sl_view_lease_terms terms_of(const struct plan *p, const struct lease *le
 	return t;
 }
 
-/* The place of the machine; machines stand in the order of their first devices. */
+/* The place of the machine; machines stand in the order of their first devices. SL_NONE: out of memory. */
 static uint32_t machine_of(struct plan *p, const char *name)
 {
-	for (size_t i = p->n_machines; i-- > 0;)
-		if (strcmp(p->machines[i].name, name) == 0)
-			return (uint32_t) i;
-	sl_view_machine *m = &p->machines[p->n_machines];
+	if (p->n_machines && strcmp(p->machines[p->n_machines - 1].name, name) == 0)
+		return (uint32_t) p->n_machines - 1;
+	uint32_t tag = (uint32_t) hash_bytes(name, strlen(name));
+	for (uint32_t at = index_start(&p->machine_index, tag), place; (place = index_match(&p->machine_index, tag, &at)); at++)
+		if (strcmp(p->machines[place - 1].name, name) == 0)
+			return place - 1;
+	if (!index_room(&p->machine_index))
+		return SL_NONE;
+	sl_view_machine *m = &p->machines[p->n_machines++];
 	*m = (sl_view_machine){ .cpu_milli = -1, .cpu_milli_free = -1, .host_memory_bytes = -1, .host_memory_free_bytes = -1 };
 	memcpy(m->name, name, sizeof m->name);
-	return (uint32_t) p->n_machines++;
+	index_put(&p->machine_index, tag, (uint32_t) p->n_machines);
+	return (uint32_t) p->n_machines - 1;
 }
 
 static uint32_t island_of(const struct plan *p, uint32_t i)
@@ -228,9 +235,11 @@ static uint32_t island_of(const struct plan *p, uint32_t i)
 	return i;
 }
 
-static void view_devices(struct plan *p)
+/* False: out of memory. */
+static bool view_devices(struct plan *p)
 {
 	p->n_machines = p->n_kinds = 0;
+	index_clear(&p->machine_index);
 	for (uint32_t i = 0; i < p->devices->n; i++) {
 		const struct device *d = &p->devices->at[i];
 		sl_view_device *v = &p->view_devices[i];
@@ -243,11 +252,14 @@ static void view_devices(struct plan *p)
 		sl_view_device_terms *t = &p->device_terms[i];
 		*t = (sl_view_device_terms){ .machine = machine_of(p, d->machine), .kind = SL_NONE, .hold = d->hold,
 		                             .free_milli = v->state == SL_DEVICE_FREE ? 1000 : 0 };
+		if (t->machine == SL_NONE)
+			return false;
 		t->island = island_of(p, i);
 		t->kind = kind_of(p, d->kind);
 		if (t->kind == SL_NONE)
 			p->kinds[p->n_kinds++] = t->kind = i;
 	}
+	return true;
 }
 
 /* Ends the holds that lead to nothing. Before the view, which shows what is left. */
@@ -539,7 +551,8 @@ bool plan_build(struct plan *p, struct devices *devices, const struct plan_queue
 	}
 	p->n_queues = n_queues;
 	expire_holds(devices, leases, n, now.wall_ms);
-	view_devices(p);
+	if (!view_devices(p))
+		return false;
 	for (size_t i = 0; i < n; i++)
 		if (!add_lease(p, leases[i]))
 			return false;
@@ -572,5 +585,6 @@ void plan_free(struct plan *p)
 	free_leases(&p->suspended);
 	for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
 		free(arrays[i]);
+	index_free(&p->machine_index);
 	*p = (struct plan){ 0 };
 }

@@ -9,6 +9,7 @@
 
 #include <sluice/scheduler.h>
 
+#include "core/base/index.h"
 #include "core/lease/cohort.h"
 #include "core/lease/device.h"
 #include "core/lease/lease.h"
@@ -73,6 +74,7 @@ struct plan {
 	sl_view_device *view_devices;
 	sl_view_device_terms *device_terms;
 	sl_view_machine *machines;
+	struct index machine_index; /* by name */
 	uint32_t *kinds;  /* the first device of each */
 	uint32_t *places;
 	size_t n_machines, n_kinds, room_devices, room_places;

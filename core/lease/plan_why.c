@@ -130,6 +130,21 @@ void plan_why(const struct plan *p, const struct lease *lease, char text[SL_ERRO
 		snprintf(text, SL_ERROR_TEXT, "waits for its turn in queue %s", lease->queue);
 }
 
+/* Would devices do that stand side by side? A machine's mostly do, and then nobody need compare all with all. */
+static bool fits_side_by_side(const struct devices *devices, const struct lease *lease)
+{
+	uint32_t n = 0;
+	for (size_t i = 0; i < devices->n; i++) {
+		const struct device *d = &devices->at[i];
+		if (i && strcmp(d->machine, devices->at[i - 1].machine) != 0)
+			n = 0;
+		n += device_suits(d, lease->kind, lease->memory_bytes);
+		if (n >= lease->wanted)
+			return true;
+	}
+	return false;
+}
+
 int plan_fits(const struct devices *devices, const struct plan_queue *queue, const struct lease *lease, sl_error *error)
 {
 	char wanted[112];
@@ -142,7 +157,7 @@ int plan_fits(const struct devices *devices, const struct plan_queue *queue, con
 	if (queue->per_user >= 0 && lease->wanted > (uint32_t) queue->per_user)
 		return error_set(error, SL_EINVAL, "%s can never start in queue %s: a user may have %d there", wanted, queue->name,
 		                 queue->per_user);
-	if (devices->n == 0 || lease->wanted == 0)
+	if (devices->n == 0 || lease->wanted == 0 || fits_side_by_side(devices, lease))
 		return SL_OK;
 	const char *machine = best_machine(devices, lease, false, &best);
 	if (best.suit >= lease->wanted)

@@ -99,7 +99,7 @@ static void follow(struct pool *pool, struct job *job)
 		devices_releasing(&pool->devices, lease->number);
 	if (lease_state_over(lease->state)) {
 		pool->n_open--;
-		change_remember_ended(pool, lease->number);
+		change_remember_ended(pool, lease->number, 0);
 	}
 	show_count(lease, pool_now());
 	pool->plan_fresh = false;
@@ -128,10 +128,15 @@ int change_decide(struct pool *pool, struct job *job, enum lease_state to, const
 
 void change_fact(struct pool *pool, struct job *job, enum lease_state to, const char *reason)
 {
+	change_fact_at(pool, job, to, reason, pool_now());
+}
+
+void change_fact_at(struct pool *pool, struct job *job, enum lease_state to, const char *reason, struct lease_now at)
+{
 	sl_error error = { 0 };
 	char copy[SL_ERROR_TEXT]; /* reason may be the lease's own */
 	snprintf(copy, sizeof copy, "%s", reason ? reason : "");
-	if (lease_change(&job->lease, to, pool_now(), copy, &error) != SL_OK) {
+	if (lease_change(&job->lease, to, at, copy, &error) != SL_OK) {
 		log_error("a change was dropped: %s", error.text);
 		return;
 	}
@@ -231,8 +236,11 @@ static bool may_forget(struct pool *pool, const struct ended *ended)
 
 static void forget(struct pool *pool, struct ended *ended)
 {
+	struct job *job = pool_job(pool, ended->number);
 	if (!ended->forgotten)
 		agent_forget(pool, ended->number);
+	if (job)
+		job->known_to_agent = false;
 	ended->forgotten = true;
 }
 
@@ -241,11 +249,11 @@ static struct ended *ended_at(struct pool *pool, size_t i)
 	return &pool->ended[(pool->ended_first + i) % pool->ended_room];
 }
 
-void change_remember_ended(struct pool *pool, uint64_t number)
+void change_remember_ended(struct pool *pool, uint64_t number, uint64_t age_ms)
 {
 	/* The table's bound leaves room for every lease, so this is for leases of others only. */
 	if (pool->n_ended < pool->ended_room)
-		*ended_at(pool, pool->n_ended++) = (struct ended){ .number = number, .at_mono_ms = pool_now().mono_ms };
+		*ended_at(pool, pool->n_ended++) = (struct ended){ .number = number, .at_mono_ms = pool_now().mono_ms - (int64_t) age_ms };
 }
 
 void change_expire(struct pool *pool, struct lease_now now)

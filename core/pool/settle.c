@@ -142,6 +142,7 @@ static void take_run(struct job *job, const json_t *entry)
 	lease->signal = (int) json_get_int(entry, "signal", 0);
 	lease->oom = json_get_bool(entry, "oom", false);
 	lease->memory_peak_bytes = time_of(entry, "memory_peak_bytes");
+	lease->output_lost_bytes = time_of(entry, "output_lost_bytes");
 }
 
 static enum lease_state final_state(const struct lease *lease, const json_t *entry)
@@ -174,7 +175,20 @@ static void end_reason(const struct lease *lease, const json_t *entry, enum leas
 		snprintf(out, SL_ERROR_TEXT, "exit code %d", lease->exit_code);
 }
 
-static void end(struct pool *pool, struct job *job, const json_t *entry)
+/* When it ended: now, or, where nobody here has seen the end, when the agent did. */
+static struct lease_now end_time(const struct lease *lease, const json_t *entry, bool seen)
+{
+	struct lease_now now = pool_now();
+	uint64_t ended = time_of(entry, "ended_ms"), least = lease->started_ms ? lease->started_ms : lease->created_ms;
+	if (seen || !ended)
+		return now;
+	ended = ended < least ? least : ended;
+	uint64_t ago = ended < now.wall_ms ? now.wall_ms - ended : 0;
+	return (struct lease_now){ .wall_ms = now.wall_ms - ago, .mono_ms = now.mono_ms - (int64_t) ago };
+}
+
+/* seen: it has just ended, else it is found in the agent's list. */
+static void end(struct pool *pool, struct job *job, const json_t *entry, bool seen)
 {
 	struct lease *lease = &job->lease;
 	char reason[SL_ERROR_TEXT];
@@ -189,7 +203,7 @@ static void end(struct pool *pool, struct job *job, const json_t *entry)
 	end_reason(lease, entry, to, reason);
 	if (!lease_may_change(lease->state, to))
 		to = LEASE_FAILED;
-	change_fact(pool, job, to, reason);
+	change_fact_at(pool, job, to, reason, end_time(lease, entry, seen));
 }
 
 void settle_ended(struct agent *agent, const json_t *entry)
@@ -198,7 +212,7 @@ void settle_ended(struct agent *agent, const json_t *entry)
 	uint64_t number = number_of(entry);
 	struct job *job = pool_job(pool, number);
 	if (job && job->lease.state != LEASE_QUEUED) {
-		end(pool, job, entry);
+		end(pool, job, entry, true);
 		return;
 	}
 	settle_faults(pool, entry);
@@ -247,7 +261,7 @@ static void settle_unknown(struct pool *pool, uint64_t number, const json_t *ent
 		if (pool->ended[(pool->ended_first + i) % pool->ended_room].number == number)
 			return;
 	if (number <= pool->last_number) {
-		change_remember_ended(pool, number); /* of an earlier run: its output stays readable for a while */
+		change_remember_ended(pool, number, 0); /* of an earlier run: its output stays readable for a while */
 		return;
 	}
 	log_info("L%llu has ended on %s and is not known here: it is forgotten", (unsigned long long) number,
@@ -340,7 +354,7 @@ void settle_list(struct agent *agent, const json_t *list)
 		if (!job || (lease_state_over(job->lease.state) && !ended))
 			settle_unknown(pool, number, entry, ended);
 		else if (ended)
-			end(pool, job, entry);
+			end(pool, job, entry, false);
 		else
 			settle_runs(pool, job, entry);
 	}

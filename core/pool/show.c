@@ -97,11 +97,11 @@ void pool_totals(struct pool *pool, struct pool_totals *out)
 	struct lease_now now = pool_now();
 	*out = (struct pool_totals){ .devices = (unsigned) pool->devices.n };
 	for (size_t i = 0; i < pool->devices.n; i++) {
-		uint32_t state = device_state(&pool->devices.at[i]);
-		out->leased += pool->devices.at[i].lease != 0;
-		out->free += state == SL_DEVICE_FREE;
-		out->faulty += state == SL_DEVICE_FAULTY;
-		out->draining += state == SL_DEVICE_DRAINING || state == SL_DEVICE_DRAINED;
+		const struct device *d = &pool->devices.at[i];
+		/* Each once, so that they add up. */
+		unsigned *count = d->faulty ? &out->faulty : d->lease ? &out->leased : !d->present ? &out->unknown
+		                : d->drain ? &out->draining : d->hold ? &out->held : &out->free;
+		++*count;
 	}
 	for (size_t i = 0; i < pool->n_leases; i++) {
 		const struct lease *lease = pool->leases[i];

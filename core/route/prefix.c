@@ -29,6 +29,7 @@ struct entry {
 	uint32_t prev, next;  /* of the slot's list: the free ones by age, or the pinned ones */
 	uint32_t block;       /* NONE: of nobody else, such as an answer */
 	uint32_t age;         /* of the slot's releases: when it was freed */
+	uint32_t follow;      /* which came behind it the last time: found again without a search, if it is still that */
 	uint32_t pins : 20, slot : 11, computed : 1;
 };
 
@@ -227,6 +228,7 @@ static void entry_drop(struct prefix *p, uint32_t i)
 		if (p->blocks[e->block].n == 0)
 			block_drop(p, e->block);
 	}
+	e->block = NONE; /* nothing that followed is it any more */
 	e->next_bucket = p->free_entry;
 	p->free_entry = i;
 	p->n_entries--;
@@ -312,6 +314,39 @@ static uint32_t insert(struct prefix *p, struct slot *s, uint64_t key)
 	return i;
 }
 
+/* The block at the slot, behind the entry `before` of the same prompt (or NONE). */
+static inline uint32_t find_behind(const struct prefix *p, uint32_t before, uint64_t key, unsigned slot)
+{
+	const struct entry *e = &p->entries[before ? p->entries[before].follow : NONE];
+	if (e->block && e->slot == slot && p->blocks[e->block].key == key)
+		return (uint32_t) (e - p->entries);
+	uint32_t block = find_block(p, key);
+	return block ? find_entry(p, block, slot) : NONE;
+}
+
+/* Pins those of the keys that the slot has. The last of them. */
+static uint32_t pin_known(struct prefix *p, struct slot *s, const uint64_t *keys, unsigned n, struct prefix_hold *hold)
+{
+	struct entry *entries = p->entries;
+	uint32_t *pinned = hold->entries, *ages = hold->ages, before = NONE, at;
+	unsigned i = 0;
+	for (; i < n && (at = find_behind(p, before, keys[i], hold->slot)) != NONE; i++) {
+		struct entry *e = &entries[at];
+		ages[i] = 0;
+		pinned[i] = at;
+		if (before && entries[before].follow != at)
+			entries[before].follow = at;
+		if (e->pins++ == 0) {
+			ages[i] = e->computed ? e->age : 0;
+			list_remove(p, &s->lru, at);
+			list_append(p, &s->pinned, at);
+		}
+		before = at;
+	}
+	hold->n = hold->matched = i;
+	return before;
+}
+
 void prefix_pin(struct prefix *p, unsigned slot, const uint64_t *keys, unsigned n, uint32_t growth, struct prefix_hold *hold)
 {
 	struct slot *s = &p->slot[slot];
@@ -321,30 +356,22 @@ void prefix_pin(struct prefix *p, unsigned slot, const uint64_t *keys, unsigned 
 	hold->epoch = s->epoch;
 	hold->live = true;
 	hold->growth = growth;
-	hold->n = hold->matched = 0;
 	s->growth += growth;
-	for (unsigned i = 0; i < n; i++) {
+	uint32_t before = pin_known(p, s, keys, n, hold);
+	for (unsigned i = hold->n; i < n; i++) {
 		if (i + AHEAD < n)
 			__builtin_prefetch(&p->block_buckets[keys[i + AHEAD] & p->mask]);
-		uint32_t block = hold->matched == i ? find_block(p, keys[i]) : NONE, at = block ? find_entry(p, block, slot) : NONE;
-		hold->ages[i] = 0;
-		if (at) {
-			struct entry *e = &p->entries[at];
-			hold->matched = i + 1;
-			if (e->pins == 0) {
-				hold->ages[i] = e->computed ? e->age : 0;
-				list_remove(p, &s->lru, at);
-				list_append(p, &s->pinned, at);
-			}
-		} else {
-			at = insert(p, s, keys[i]);
-			if (!at) {
-				p->dropped += n - i;
-				break;
-			}
-			list_append(p, &s->pinned, at);
+		uint32_t at = insert(p, s, keys[i]);
+		if (!at) {
+			p->dropped += n - i;
+			break;
 		}
-		p->entries[at].pins++;
+		list_append(p, &s->pinned, at);
+		if (before)
+			p->entries[before].follow = at;
+		before = at;
+		p->entries[at].pins = 1;
+		hold->ages[i] = 0;
 		hold->entries[i] = at;
 		hold->n = i + 1;
 	}
@@ -545,6 +572,11 @@ void prefix_stats(const struct prefix *p, struct prefix_stats *out)
 		.evicted = p->evicted, .dropped = p->dropped };
 	out->bytes = sizeof *p + p->made_entries * sizeof(struct entry) + p->made_blocks * sizeof(struct block) +
 	             (uint64_t) p->made_wide * sizeof p->wide[0] + buckets;
+}
+
+uint32_t prefix_pinned(const struct prefix *p, unsigned slot)
+{
+	return p->slot[slot].pinned.n + p->slot[slot].growth;
 }
 
 void prefix_slot_stats(const struct prefix *p, unsigned slot, uint32_t *held, uint32_t *pinned)

@@ -15,6 +15,9 @@ extern "C" {
 /* Descriptor caps */
 #define SL_BACKEND_CAP_PARTITION (1ull << 0) /* devices can be cut into partitions */
 #define SL_BACKEND_CAP_SUSPEND (1ull << 1)   /* state of a process can leave the device and come back */
+/* Since 1.1. Its devices are those of its options alone: open() and devices() touch nothing, wait for nothing and give the
+ * same on every machine, so that a configuration can be checked against them where no agent runs. */
+#define SL_BACKEND_CAP_DECLARED (1ull << 2)
 /* A cap says that the plugin has the functions. Whether this machine's devices and drivers go along is said by their
  * answers: SL_ENOTSUP with the reason. */
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What engines do wrong, and what the client sees of it: words, never a clean end of a broken answer."""
 import json
+import random
+import socket
 import time
 
 import openai
@@ -176,6 +178,52 @@ def test_22_client_gone_before_the_answer(site, engine):
     s.close()
     row = settle(site, n, 2)
     assert row["status"] == 499
+
+
+def read_answer(s, rest):
+    """One plain answer of a connection; what came behind it."""
+    while b"\r\n\r\n" not in rest:
+        piece = s.recv(65536)
+        assert piece, rest
+        rest += piece
+    head, _, rest = rest.partition(b"\r\n\r\n")
+    length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+    while len(rest) < length:
+        rest += s.recv(65536)
+    assert head.startswith(b"HTTP/1.1 200"), head + rest[:300]
+    return rest[length:]
+
+
+def test_large_bodies_on_one_connection(site, engine):
+    """Growing, shrinking, in pieces, several in one write, at every place of the reads: each arrives as it was sent."""
+    chance = random.Random(1)
+    sizes = [20000, 21000, 40000, 41000, 300, 300, 30000, 300000, 310000, 9000, 9100, 9050, 100, 12000, 12000]
+    texts = ["".join(chance.choices("abcdefgh \u00e9\n", k=n)) + f" end {i}" for i, n in enumerate(sizes)]
+    requests = []
+    for text in texts:
+        body = json.dumps({"model": "m", "max_tokens": 3, "messages": [{"role": "user", "content": text}]}, ensure_ascii=False).encode()
+        requests.append(f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {site.secret}\r\n"
+                        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+    seen = len(engine.requests)
+    with socket.create_connection(("127.0.0.1", site.port)) as s:
+        s.settimeout(20)
+        rest = b""
+        for r in requests:  # in two pieces, cut anywhere
+            cut = chance.randrange(1, len(r))
+            s.sendall(r[:cut])
+            time.sleep(0.02)
+            s.sendall(r[cut:])
+            rest = read_answer(s, rest)
+        for r in requests:  # at once
+            s.sendall(r)
+            rest = read_answer(s, rest)
+        for i in range(9, len(requests) - 1):  # two at once
+            s.sendall(requests[i] + requests[i + 1])
+            rest = read_answer(s, read_answer(s, rest))
+        assert rest == b""
+    expected = texts + texts + [t for i in range(9, len(texts) - 1) for t in texts[i:i + 2]]
+    got = [json.loads(body)["messages"][0]["content"] for _, body in engine.requests[seen:]]
+    assert got == expected
 
 
 def test_nothing_is_left_reserved(site):

@@ -143,6 +143,7 @@ int64_t fair_priority(const sl_view *view, const sl_view_lease *lease);
 void width_setup(struct fair *f);
 void width_add(struct fair *f, uint32_t queue, int borrowed, int64_t width);
 int64_t width_available(const struct fair *f, uint32_t queue); /* for one more borrowed lease */
+int64_t width_most(const struct fair *f, uint32_t queue);      /* of a lease that the limits would ever let borrow */
 double width_share(const struct fair *f, uint32_t queue);
 void width_remember(struct fair *f); /* once a plan: what queues have used */
 

@@ -316,11 +316,13 @@ static void borrow(struct fair *f, const sl_view_lease *lease, const sl_view_lea
 	} else if (t->borrow >= 0 && have + width > ((int64_t) t->nominal + t->borrow) * 1000) {
 		because(f, lease, "waits for the quota of queue %s: %lld of %d devices are in use, %u more are wanted",
 		        v->queues[lease->queue].name, (long long) have / 1000, t->nominal + t->borrow, lease->devices);
-		q->blocked = 1; /* no machine is kept for it: it may be long, or for ever, until the limits have room */
+		if (width <= width_most(f, lease->queue))
+			block(f, lease, terms, 0);
 	} else if (can < width) {
 		because(f, lease, "queue %s can borrow %lld more devices of what others lend, %u are wanted", v->queues[lease->queue].name,
 		        (long long) (can > 0 ? can : 0) / 1000, lease->devices);
-		q->blocked = 1;
+		if (width <= width_most(f, lease->queue)) /* else what is kept for it would never be used */
+			block(f, lease, terms, 0);
 	} else if (!start(f, lease, terms, 1, !q->blocked, &spot)) {
 		explain_place(f, lease, terms);
 		block(f, lease, terms, 0);

@@ -6,6 +6,7 @@
 #include "core/base/buf.h"
 #include "core/base/str.h"
 #include "core/gateway/body.h"
+#include "core/gateway/body_text.h"
 
 #define HEAD "{\"model\":\"m\",\"messages\":[{}],\"x\":"
 #define VALUE(text) { text, sizeof text - 1 }
@@ -190,4 +191,58 @@ Test(json, many_members)
 	cr_assert(buf_reserve(&text, 64));
 	cr_expect(body_scan(text.data, len, BODY_CHAT, NULL, &body, &why), "%s", why.message);
 	buf_free(&text);
+}
+
+static uint64_t chance;
+
+static unsigned any_of(unsigned n)
+{
+	chance = chance * 6364136223846793005u + 1442695040888963407u;
+	return (unsigned) (chance >> 33) % n;
+}
+
+/* Pieces of strings, most of them plain text, some with an end, an escape, a character of several bytes, or a fault. */
+static size_t write_pieces(char *out, size_t room)
+{
+	static const char *const pieces[] = { "\"", "\\", "\\n", "\\\\", "\\u12aF", "\\u12", "\\x", "\xc3\xa9", "\xe4\xb8\xad",
+		"\xf0\x9f\x98\x80", "\xff", "\xc3", "\x01", "\xed\xa0\x80" };
+	unsigned plain = 1 + any_of(120);
+	size_t len = 0;
+	while (len + 8 < room) {
+		if (any_of(plain + 1) != 0) {
+			out[len++] = (char) ('a' + any_of(26));
+			continue;
+		}
+		const char *piece = pieces[any_of(any_of(3) ? 10 : sizeof pieces / sizeof pieces[0])];
+		memcpy(out + len, piece, strlen(piece));
+		len += strlen(piece);
+	}
+	return len;
+}
+
+Test(body_json, every_set_of_vectors_sees_the_same)
+{
+	body_skip *const *sets;
+	unsigned n = body_skip_sets(&sets), ended = 0, refused = 0;
+	char text[600 + 64];
+	for (unsigned round = 0; round < 200000; round++) {
+		memset(text, any_of(2) ? '"' : 'a', sizeof text);
+		size_t len = 1 + write_pieces(text + 1, 1 + any_of(590));
+		text[0] = '"';
+		bool escaped[4], first = true;
+		const char *bad[4] = { 0 }, *end[4];
+		for (unsigned i = 0; i < n; i++) {
+			end[i] = sets[i](text, text + len, &escaped[i], &bad[i]);
+			cr_assert_eq(end[i], end[0], "round %u, set %u", round, i);
+			if (end[i])
+				cr_assert_eq(escaped[i], escaped[0], "round %u, set %u", round, i);
+			else
+				cr_assert_eq(bad[i], bad[0], "round %u, set %u", round, i);
+			first = first && end[i];
+		}
+		ended += first;
+		refused += !first;
+	}
+	cr_assert_gt(ended, 20000u);
+	cr_assert_gt(refused, 20000u);
 }

@@ -472,8 +472,7 @@ void world_open_pool(struct world *w)
 	json_t *record;
 	uint64_t last = 0, number;
 	json_object_foreach(w->ledger.records, id, record) {
-		if (!json_get_bool(record, "ended", false))
-			json_array_append(open, record);
+		json_array_append(open, record); /* those that have ended lately are known again */
 		if (str_to_u64(str_of(id + 1), UINT32_MAX, &number) && number > last)
 			last = number;
 	}
