@@ -32,4 +32,5 @@ EXTRA_DIST += \
 	tests/e2e/test_responses.py \
 	tests/e2e/test_retention.py \
 	tests/e2e/test_routing.py \
+	tests/e2e/test_suspend.py \
 	tests/e2e/test_upstream.py
