@@ -8,4 +8,5 @@ EXTRA_DIST += \
 	docs/internals/control-api.md \
 	docs/internals/leases.md \
 	docs/internals/ledger.md \
-	docs/internals/rooms.md
+	docs/internals/rooms.md \
+	docs/internals/routing-simulator.md

@@ -177,6 +177,7 @@ int undrain_run(struct cli *cli);
 int run_run(struct cli *cli);             /* run.c */
 int attach_run(struct cli *cli);
 int logs_run(struct cli *cli);            /* logs.c */
+int simulate_routing_run(struct cli *cli); /* simulate_routing.c */
 int policy_eval_run(struct cli *cli);     /* local.c */
 int policy_check_run(struct cli *cli);
 int policy_test_run(struct cli *cli);
@@ -184,6 +185,7 @@ int plugin_check_run(struct cli *cli);
 int plugin_test_run(struct cli *cli);
 int plugin_list_run(struct cli *cli);
 int simulate_run(struct cli *cli);        /* simulate.c */
+int simulate_jobs_run(struct cli *cli);   /* simulate_jobs.c */
 int config_init_run(struct cli *cli);
 int config_check_run(struct cli *cli);
 int help_run(struct cli *cli);            /* help.c */

@@ -91,6 +91,7 @@ static const struct cli_option key_options[] = {
 	{ "tenant", 0, OPTION_TEXT, "TENANT", NULL, "who pays", NULL, false },
 	{ "user", 0, OPTION_TEXT, "USER", "you", "whose key it is", NULL, false },
 	{ "expires", 0, OPTION_DURATION, "TIME", "never", "it stops working after so long", NULL, false },
+	{ "role", 0, OPTION_TEXT, "ROLE", "infer", "what it is for: infer, or some of lease, operator, admin, for the web page", NULL, true },
 	END_OPTIONS
 };
 
@@ -154,22 +155,32 @@ static const struct cli_option plugin_test_options[] = {
 };
 
 static const struct cli_option simulate_options[] = {
-	{ "cluster", 0, OPTION_TEXT, "FILE", NULL, "machines: sn or name, cpu_milli, memory_mib, gpu (how many), model", NULL, false },
-	{ "jobs", 0, OPTION_TEXT, "FILE", NULL, "jobs: name, cpu_milli, memory_mib, num_gpu, gpu_milli, and where they are there "
-	  "gpu_spec (models with | between them), queue (else qos), priority, and in seconds creation_time, scheduled_time, "
-	  "deletion_time, time_limit", NULL, false },
-	{ "scheduler", 0, OPTION_TEXT, "NAME|FILE.so", "fair", "scheduler plugin to ask", NULL, false },
-	{ "option", 0, OPTION_TEXT, "NAME=VALUE", NULL, "an option of the plugin, as in sluice.lua", NULL, true },
-	{ "config", 0, OPTION_TEXT, "FILE", NULL, "sluice.lua whose queues, cohorts and plugin options hold; it must have the jobs' "
-	  "queues. Without it these are owed nothing and may borrow everything", NULL, false },
-	{ "every", 0, OPTION_NUMBER, "N", "1", "keep every N-th machine of each shape", NULL, false },
-	{ "copies", 0, OPTION_NUMBER, "N", "1", "let each job come N times", NULL, false },
-	{ "services", 0, OPTION_NUMBER, "N", "as --copies, at most 6", "the same for jobs that end only with the record", NULL, false },
-	{ "shift", 0, OPTION_DURATION, "TIME", "12h", "copies come later by up to so much, at random", NULL, false },
-	{ "seed", 0, OPTION_NUMBER, "N", "1", "of that", NULL, false },
-	FLAG("preemptible", 0, "every job may have to give way to a more urgent one, not only those of preemptible queues"),
-	FLAG("suspendable", 0, "who gives way is suspended and loses no work"),
-	FLAG("until-last", 0, "stop at the last arrival; what waits then has waited until then"),
+	{ "cluster", 0, OPTION_TEXT, "CLUSTER", NULL, "with --jobs the machines, as CSV; with --trace "
+	  "COUNT*ENGINE,..., or a .csv of engines with their constants", NULL, false },
+	{ "seed", 0, OPTION_NUMBER, "N", "1", "of all chances", NULL, false },
+	{ "jobs", 0, OPTION_TEXT, "FILE", NULL, "the jobs, as CSV", NULL, false },
+	{ "scheduler", 0, OPTION_TEXT, "NAME|FILE.so", "fair", "jobs: scheduler plugin to ask", NULL, false },
+	{ "option", 0, OPTION_TEXT, "NAME=VALUE", NULL, "jobs: an option of the plugin, as in sluice.lua", NULL, true },
+	{ "config", 0, OPTION_TEXT, "FILE", NULL, "jobs: sluice.lua whose queues, cohorts and plugin options hold", NULL, false },
+	{ "every", 0, OPTION_NUMBER, "N", "1", "jobs: keep every N-th machine of each shape", NULL, false },
+	{ "copies", 0, OPTION_NUMBER, "N", "1", "jobs: let each come N times", NULL, false },
+	{ "services", 0, OPTION_NUMBER, "N", "as --copies, at most 6", "jobs: the same for those that end only with the record", NULL, false },
+	{ "shift", 0, OPTION_DURATION, "TIME", "12h", "jobs: copies come later by up to so much, at random", NULL, false },
+	FLAG("preemptible", 0, "jobs: every one may be evicted, not only those of preemptible queues"),
+	FLAG("suspendable", 0, "jobs: who gives way is suspended and loses no work"),
+	FLAG("until-last", 0, "jobs: stop at the last arrival; what waits then has waited until then"),
+	{ "trace", 0, OPTION_TEXT, "TRACE", NULL,
+	  "a file of Mooncake (.jsonl) or Azure (.csv), or a workload to make: shared, hot, long, chat, turns, agents, with "
+	  ":KEY=VALUE,... to change it", NULL, false },
+	{ "policy", 0, OPTION_TEXT, "RULE", "cost", "trace: which rule chooses replicas", NULL, false },
+	{ "compare", 0, OPTION_TEXT, "RULE,...", NULL, "trace: further rules, on the same requests; all: every one", NULL, false },
+	{ "rate", 0, OPTION_TEXT, "N", "the trace's own, or 10", "trace: requests a second", NULL, false },
+	{ "time", 0, OPTION_DURATION, "TIME", "5m", "trace: for so long requests come, of a workload that is made", NULL, false },
+	{ "capacity", 0, OPTION_FLAG, NULL, NULL, "trace: find the largest rate at which the limits are kept", NULL, false },
+	{ "slo", 0, OPTION_TEXT, "LIMITS", "ttft=2s,tpot=50ms,share=0.9", "trace: limits, and how many of the requests must keep each",
+	  NULL, false },
+	{ "seeds", 0, OPTION_NUMBER, "N", "1", "trace: run with so many seeds, and show the mean", NULL, false },
+	{ "kill", 0, OPTION_TEXT, "N@AT+TIME", NULL, "trace: replica N dies at AT and is back, empty, after TIME: 0@60s+30s", NULL, false },
 	END_OPTIONS
 };
 
@@ -246,7 +257,8 @@ const struct cli_command cli_commands[] = {
 	LIST("keys", "key", "anyone", keys_list, keys_options, "API keys: your own; a tenant's, for operators and admins", "keys\nkeys --tenant physics"),
 	{ .noun = "keys", .alias = "key", .verb = "create", .role = "admin", .args = "[NAME]", .args_max = 1,
 	  .options = key_options, .summary = "a new key, on stdout, once",
-	  .examples = "keys create notebook --tenant physics --user dana --expires 90d", .run = keys_create_run },
+	  .examples = "keys create notebook --tenant physics --user dana --expires 90d\n"
+	              "keys create page --tenant staff --role operator,admin --expires 30d", .run = keys_create_run },
 	{ .noun = "keys", .alias = "key", .verb = "disable", .role = "admin", .args = "KEY", .args_min = 1,
 	  .args_max = 1, .summary = "stop a key at once", .examples = "keys disable slk_7Q2MXpVt",
 	  .run = keys_disable_run },
@@ -326,19 +338,13 @@ const struct cli_command cli_commands[] = {
 	          "and so scrubbed: run it where no lease has them. Devices on which the backend sees a process are left alone. "
 	          "Ends with 1 when a promise is broken.",
 	  .examples = "plugins test ./mygpu.so\nplugins test ./mygpu.so --option root=/tmp/sys --json", .run = plugin_test_run },
-	{ .noun = "simulate", .options = simulate_options, .summary = "a recorded cluster through a scheduler, in virtual time",
-	  .text = "Loads the scheduler as sluiced does, shows it the recorded machines and jobs, holds its answers to sluiced's own "
-	          "checks, and prints how much of the GPUs was used, how long leases waited, and what preemption cost. No daemon is "
-	          "asked, and the same files give the same figures. As with real leases, devices are whole, so a job that wants a "
-	          "part of a GPU gets one for itself; a job runs on one machine; cpu and host memory are not counted; jobs without "
-	          "a GPU do not wait. A job that would do with several models is bound to the one of which there is most. Without "
-	          "time_limit a job's limit is three times its run, rounded up to a quarter of an hour. Starting takes no time; who "
-	          "is preempted uses 30 s of notice, loses its work and asks again at once. Jobs without a recorded run are left "
-	          "out.",
-	  .examples = "simulate --cluster nodes.csv --jobs jobs.csv\n"
-	              "simulate --cluster nodes.csv --jobs jobs.csv --scheduler fifo --json\n"
-	              "simulate --cluster nodes.csv --jobs jobs.csv --every 10 --copies 12 --until-last\n"
-	              "simulate --cluster nodes.csv --jobs jobs.csv --config ./sluice.lua --scheduler ./mine.so",
+	{ .noun = "simulate", .options = simulate_options,
+	  .summary = "jobs through a scheduler, or requests through a router, in virtual time",
+	  .text = "--jobs loads the scheduler as sluiced does; --trace sends requests by sluiced's own rules, or another router's, to "
+	          "models of engines. No daemon is asked. Columns, and what is left out: sluicectl help simulation.",
+	  .examples = "simulate --cluster nodes.csv --jobs jobs.csv --every 10 --copies 12 --until-last\n"
+	              "simulate --cluster nodes.csv --jobs jobs.csv --config ./sluice.lua --scheduler ./mine.so --json\n"
+	              "simulate --cluster '8*qwen3-8b-h100' --trace mooncake.jsonl --capacity --compare all",
 	  .run = simulate_run },
 	{ .noun = "version", .summary = "the version", .examples = "version", .run = version_run },
 	{ .noun = "completion", .args = "bash|zsh|fish", .args_min = 1, .args_max = 1, .summary = "a shell's completion script",
@@ -352,6 +358,21 @@ const struct cli_command cli_commands[] = {
 };
 
 const struct cli_topic cli_topics[] = {
+	{ "simulation", "what sluicectl simulate reads and what it leaves out",
+	  "--jobs   Columns of the machines: sn or name, cpu_milli, memory_mib, gpu (how many), model. Of the\n"
+	  "         jobs: name, cpu_milli, memory_mib, num_gpu, gpu_milli; where they are there gpu_spec\n"
+	  "         (models that will do, with | between them), queue (else qos), priority, and in seconds\n"
+	  "         creation_time, scheduled_time, deletion_time, time_limit. A sluice.lua must have the jobs'\n"
+	  "         queues; without one they are owed nothing and may borrow everything.\n"
+	  "         The scheduler's answers are held to sluiced's own checks. As with real leases devices are\n"
+	  "         whole: a job that wants a part of a GPU gets one for itself. A job runs on one machine.\n"
+	  "         Cpu and host memory are not counted; jobs without a GPU do not wait; those without a\n"
+	  "         recorded run are left out. A job that would do with several models is bound to the one\n"
+	  "         of which there is most. Without time_limit its limit is three times its run, rounded up\n"
+	  "         to a quarter of an hour. Starting takes no time. Who is preempted uses 30 s of notice,\n"
+	  "         loses its work and asks again at once; with --suspendable it loses none.\n"
+	  "--trace  Engines are models: batches, chunked prefill, KV caches with preemption. Expect the order\n"
+	  "         of rules from it, not milliseconds.\n" },
 	{ "exit-codes", "exit codes",
 	  "0    done\n"
 	  "1    failed, or refused by sluiced\n"

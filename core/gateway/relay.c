@@ -289,18 +289,18 @@ static bool take_piece(struct request *r, struct upstream *u, sl_str piece, stru
 	return !u->partial.failed;
 }
 
-/* The words that end a stream, where they are not held already. */
+/* The receipt, and the words that end a stream where they are not held already. */
 static void put_last(struct request *r)
 {
-	if (!doors[r->door].typed) {
-		frame(r, &r->hold, (sl_str){ done_event, sizeof done_event - 1 });
-	} else if (!r->done_seen) {
-		struct buf text = { 0 };
-		door_end(r, &text);
-		frame(r, &r->hold, buf_str(&text));
-		r->hold.failed |= text.failed;
-		buf_free(&text);
-	}
+	struct buf *end = &r->worker->scratch;
+	buf_clear(end);
+	receipt_comment(r, end);
+	if (!doors[r->door].typed)
+		buf_put(end, done_event, sizeof done_event - 1);
+	else if (!r->done_seen)
+		door_end(r, end);
+	frame(r, &r->hold, buf_str(end));
+	r->hold.failed |= end->failed;
 }
 
 /* Before the words that end it: behind those nobody need read on. */
@@ -324,7 +324,6 @@ static void finish_stream(struct request *r)
 		upstream_detach(u);
 	r->complete = true;
 	dispatch_done(r, (r->flags & SL_USAGE_UPSTREAM_ERROR) != 0);
-	put_receipt(r);
 	put_last(r);
 	frame_end(r, &r->hold);
 	settle_and_finish(r, buf_str(&r->hold), (sl_str){ NULL, 0 });
@@ -527,7 +526,7 @@ static bool begin_again(struct request *r, const char *code)
 	dispatch_done(r, true);
 	buf_clear(&r->hold);
 	buf_free(&r->tail);
-	r->fresh = r->passing = r->finished = false;
+	r->fresh = r->passing = r->finished = r->counted = false;
 	r->whole = (sl_str){ NULL, 0 };
 	r->answer_bytes = 0;
 	r->status = 0;

@@ -26,6 +26,11 @@ static const struct path paths[] = {
 	{ STR("/v1/models"), STR("GET"), 0, 0 },
 	{ STR("/healthz"), STR("GET"), 0, 0 },
 	{ STR("/readyz"), STR("GET"), 0, 0 },
+	{ STR("/v1/messages"), STR("POST"), BODY_MESSAGES, 0 },
+	{ STR("/v1/messages/count_tokens"), STR("POST"), BODY_COUNT_TOKENS, 0 },
+	{ STR("/v1/responses"), STR("POST"), BODY_RESPONSES, 0 },
+	{ STR("/v1/rerank"), STR("POST"), BODY_RERANK, 0 },
+	{ STR("/v1/score"), STR("POST"), BODY_SCORE, 0 },
 	{ STR("/v1/me"), STR("GET"), 0, OWN_ME },
 	{ STR("/v1/usage"), STR("GET"), 0, OWN_USAGE },
 	{ STR("/v1/messages"), STR("POST"), BODY_MESSAGES, 0 },
@@ -106,8 +111,8 @@ void request_free(struct request *r)
 		r->next->link = r->link;
 	worker_count(&w->n_active, -1);
 	routing_free(r);
-	own_end(r);
 	door_free(r);
+	own_end(r);
 	if (r->text.room > TEXT_KEPT_MAX)
 		buf_free(&r->text);
 	buf_clear(&r->text);

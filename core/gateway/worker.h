@@ -223,9 +223,9 @@ struct request {
 	struct generation *generation;
 	enum request_stage stage;
 	enum body_door door;
-	struct own *own;             /* a question about the caller itself, see own.c; NULL: none */
 	const char *version;         /* of Anthropic's doors, else NULL */
 	enum body_door spoken;       /* to the engine: the same door, or the one that it is translated to */
+	struct own *own;             /* a question about the caller itself, see own.c; NULL: none */
 	bool counted, settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
 	bool done_seen, finished, auth_pending, own_pending, free_later;
 	bool complete;               /* the engine's answer came whole */

@@ -56,6 +56,7 @@ struct route_use {
 	struct route_replica *replica;
 	struct route_use *next, **link; /* prompts at the replica whose first token has not come */
 	double estimate_ms, output, work, context;
+	double loose;              /* part of the replica's */
 	double area_running, area_context, area_prompt; /* of the replica when the first token came */
 	uint64_t dispatched_us, first_us;
 };
@@ -68,11 +69,13 @@ struct route_replica {
 	unsigned slot;            /* in the model's index */
 	_Atomic uint64_t marked_until_ms; /* not chosen while others are, after failures */
 	double context;           /* tokens of those that run */
+	double held;              /* the same, but what they share once */
 	double outstanding_ms;    /* of prompts whose first token has not come */
 	uint64_t progress_us;     /* of the last first token */
 	struct route_use *prompts, **prompts_end;
 	double room;              /* tokens that its cache holds */
 	struct cost_own own;      /* how much slower it is than its siblings */
+	double loose;             /* context of those of whose blocks nothing is known */
 	double area_running, area_context, area_prompt; /* integrals over milliseconds, up to area_us */
 	uint64_t area_us;
 	uint64_t new_blocks;      /* computed since what it held was not known */

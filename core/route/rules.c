@@ -38,7 +38,7 @@ void rules_weigh(struct route_model *model, struct route_replica *r, const struc
                  uint64_t now_us, struct cost_parts *out)
 {
 	struct cost_load load = { .running = atomic_load_explicit(&r->running, memory_order_relaxed), .context = r->context,
-		.wait_ms = use_wait_ms(r, now_us), .room = model->cache_tokens ? r->room : 0 };
+		.held = r->held, .wait_ms = use_wait_ms(r, now_us), .room = model->cache_tokens ? r->room : 0 };
 	struct cost_ask ask = { .tokens = use->tokens, .output = use->output };
 	cost_parts_of(&model->step, &model->speed, &r->own, &load, &ask, depth * PREFIX_BLOCK * model->tokens_per_byte, out);
 }
