@@ -80,7 +80,7 @@ static bool read_holder(struct call *call, struct holder *h)
 /* A limit that each key, user or model has of its own: the limit, without use, for nobody in particular. */
 static json_t *each_json(const struct quota_limit *limit, const char *word)
 {
-	json_t *row = policy_limit_state_json(limit, &(struct quota_state){ 0 });
+	json_t *row = policy_limit_json(limit, &(struct quota_state){ 0 });
 	json_object_set_new(row, "scope", json_sprintf("each %s", word));
 	static const char *const unknown[] = { "used", "reserved", "resets_in_s" };
 	for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
@@ -96,7 +96,7 @@ static void add_used(struct call *call, json_t *out, const struct quota_limit *l
 	str_copy(own.scope, sizeof own.scope, str_of(scope));
 	read_state(call, &own, &state);
 	if ((state.used || state.reserved) && json_array_size(out) < ROWS_MAX)
-		json_array_append_new(out, policy_limit_state_json(&own, &state));
+		json_array_append_new(out, policy_limit_json(&own, &state));
 }
 
 /* The counters of a tenant's keys or users: what a limit of such a scope really counts. */
@@ -137,7 +137,7 @@ static void add_limit(struct call *call, json_t *out, const struct quota_limit *
 	if (!shared && (!h->all || strcmp(limit->scope, "tenant") == 0)) {
 		complete_scope(limit->scope, h, own.scope);
 		read_state(call, &own, &state);
-		json_array_append_new(out, policy_limit_state_json(&own, &state));
+		json_array_append_new(out, policy_limit_json(&own, &state));
 		return;
 	}
 	json_array_append_new(out, each_json(limit, limit->scope));

@@ -164,7 +164,7 @@ static json_t *own_limits(struct request *r, const struct conf_tier *tier)
 		if (strcmp(word, "key") != 0 && strcmp(word, "user") != 0 && strcmp(word, "tenant") != 0)
 			continue;
 		quota_read(r->worker->gateway->options.quota, now, &a->limits[i], &state);
-		json_array_append_new(list, policy_limit_json(&a->limits[i], state));
+		json_array_append_new(list, policy_limit_json(&a->limits[i], &state));
 	}
 	return list;
 }

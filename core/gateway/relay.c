@@ -289,32 +289,25 @@ static bool take_piece(struct request *r, struct upstream *u, sl_str piece, stru
 	return !u->partial.failed;
 }
 
-/* The receipt, and the words that end a stream where they are not held already. */
+/* The receipt, and the words that end a stream. Where those are held already it goes before them: behind them nobody
+ * need read on. */
 static void put_last(struct request *r)
 {
-	struct buf *end = &r->worker->scratch;
+	struct buf *end = &r->worker->scratch, held = { 0 };
 	buf_clear(end);
 	receipt_comment(r, end);
-	if (!doors[r->door].typed)
+	if (!doors[r->door].typed) {
 		buf_put(end, done_event, sizeof done_event - 1);
-	else if (!r->done_seen)
+	} else if (!r->done_seen) {
 		door_end(r, end);
+	} else {
+		held = r->hold;
+		r->hold = (struct buf){ 0 };
+	}
 	frame(r, &r->hold, buf_str(end));
-	r->hold.failed |= end->failed;
-}
-
-/* Before the words that end it: behind those nobody need read on. */
-static void put_receipt(struct request *r)
-{
-	struct buf end = r->hold, comment = { 0 };
-	r->hold = (struct buf){ 0 };
-	receipt_comment(r, &comment);
-	frame(r, &r->hold, buf_str(&comment));
-	if (end.len)
-		buf_put(&r->hold, end.data, end.len);
-	r->hold.failed |= end.failed || comment.failed;
-	buf_free(&comment);
-	buf_free(&end);
+	buf_put(&r->hold, held.data, held.len);
+	r->hold.failed |= end->failed || held.failed;
+	buf_free(&held);
 }
 
 static void finish_stream(struct request *r)

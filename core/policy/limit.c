@@ -35,7 +35,7 @@ static json_t *amount(const struct quota_limit *limit, int64_t value)
 	return json_string(text);
 }
 
-json_t *policy_limit_state_json(const struct quota_limit *limit, const struct quota_state *state)
+json_t *policy_limit_json(const struct quota_limit *limit, const struct quota_state *state)
 {
 	char window[32];
 	window_name(limit, window);
@@ -45,11 +45,4 @@ json_t *policy_limit_state_json(const struct quota_limit *limit, const struct qu
 	json_set_str(out, "name", str_of(limit->name));
 	json_object_set_new(out, "resets_in_s", json_integer((json_int_t) (state->resets_in_ms + 999) / 1000));
 	return out;
-}
-
-json_t *policy_limit_json(struct quota *quota, struct quota_now now, const struct quota_limit *limit)
-{
-	struct quota_state state;
-	quota_read(quota, now, limit, &state);
-	return policy_limit_state_json(limit, &state);
 }
