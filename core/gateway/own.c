@@ -160,11 +160,8 @@ static json_t *own_limits(struct request *r, const struct conf_tier *tier)
 	policy_default_admit(&request, a);
 	for (unsigned i = 0; i < a->n_limits && i < tier->n_limits; i++) {
 		const char *word = tier->limits[i].scope;
-		struct quota_state state;
-		if (strcmp(word, "key") != 0 && strcmp(word, "user") != 0 && strcmp(word, "tenant") != 0)
-			continue;
-		quota_read(r->worker->gateway->options.quota, now, &a->limits[i], &state);
-		json_array_append_new(list, policy_limit_json(&a->limits[i], state));
+		if (strcmp(word, "key") == 0 || strcmp(word, "user") == 0 || strcmp(word, "tenant") == 0)
+			json_array_append_new(list, policy_limit_json(r->worker->gateway->options.quota, now, &a->limits[i]));
 	}
 	return list;
 }

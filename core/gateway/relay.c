@@ -289,32 +289,27 @@ static bool take_piece(struct request *r, struct upstream *u, sl_str piece, stru
 	return !u->partial.failed;
 }
 
-/* The receipt, and the words that end a stream where they are not held already. */
+/* The receipt, and behind it the words that end a stream: those that are held, those that are added. Who has read these
+ * need not read on. */
 static void put_last(struct request *r)
 {
-	struct buf *end = &r->worker->scratch;
+	struct buf *end = &r->worker->scratch, held = r->hold;
 	buf_clear(end);
 	receipt_comment(r, end);
+	if (held.len) {
+		r->hold = (struct buf){ .failed = held.failed };
+		frame(r, &r->hold, buf_str(end));
+		buf_put(&r->hold, held.data, held.len);
+		buf_free(&held);
+		buf_clear(end);
+	}
 	if (!doors[r->door].typed)
 		buf_put(end, done_event, sizeof done_event - 1);
 	else if (!r->done_seen)
 		door_end(r, end);
-	frame(r, &r->hold, buf_str(end));
+	if (end->len)
+		frame(r, &r->hold, buf_str(end));
 	r->hold.failed |= end->failed;
-}
-
-/* Before the words that end it: behind those nobody need read on. */
-static void put_receipt(struct request *r)
-{
-	struct buf end = r->hold, comment = { 0 };
-	r->hold = (struct buf){ 0 };
-	receipt_comment(r, &comment);
-	frame(r, &r->hold, buf_str(&comment));
-	if (end.len)
-		buf_put(&r->hold, end.data, end.len);
-	r->hold.failed |= end.failed || comment.failed;
-	buf_free(&comment);
-	buf_free(&end);
 }
 
 static void finish_stream(struct request *r)

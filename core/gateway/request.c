@@ -33,11 +33,6 @@ static const struct path paths[] = {
 	{ STR("/v1/score"), STR("POST"), BODY_SCORE, 0 },
 	{ STR("/v1/me"), STR("GET"), 0, OWN_ME },
 	{ STR("/v1/usage"), STR("GET"), 0, OWN_USAGE },
-	{ STR("/v1/messages"), STR("POST"), BODY_MESSAGES, 0 },
-	{ STR("/v1/messages/count_tokens"), STR("POST"), BODY_COUNT_TOKENS, 0 },
-	{ STR("/v1/responses"), STR("POST"), BODY_RESPONSES, 0 },
-	{ STR("/v1/rerank"), STR("POST"), BODY_RERANK, 0 },
-	{ STR("/v1/score"), STR("POST"), BODY_SCORE, 0 },
 };
 /* Paths with a name behind them. */
 static const struct path prefixes[] = {
