@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -376,6 +377,19 @@ def test_events_end_with_the_session(paged, door):
         read_until(s, b"0\r\n\r\n")
     with listen(door) as s:
         assert b"401" in read_until(s, b"\r\n\r\n")
+
+
+def test_who_listens_does_not_keep_sluiced_from_ending(engine):
+    port = free_port()
+    with Site(f'page {{ listen = "127.0.0.1:{port}" }}\ntenant "default" {{}}\n' + model(engine)) as s:
+        s.start()
+        door = Door(s, port)
+        door.sign_in(new_key(s)["secret"])
+        with listen(door) as listener:
+            read_until(listener, b"event: change")
+            s.process.send_signal(signal.SIGTERM)
+            read_until(listener, b"0\r\n\r\n")  # a whole answer, and not one that is cut after the time for stragglers
+            assert s.stop() == 0
 
 
 def test_listeners_are_bounded(paged, door):
