@@ -13,7 +13,7 @@ import time
 import pytest
 
 from conftest import model, node_modules
-from sluice_site import ROOT, Site, free_port
+from sluice_site import ROOT, Site, Unix, free_port
 
 PAGE = os.path.join(ROOT, "share", "sluice", "page")
 
@@ -295,6 +295,27 @@ def test_scripts_send_a_key_and_need_no_session(paged, door):
     lease = new_key(paged, roles=["lease"])["secret"]
     status, _, answer = door.call("POST", "/v1/gpu/leases", {"argv": ["true"]}, {"authorization": "Bearer " + lease})
     assert (status, error(answer)) == (403, "no_uid")
+
+
+def test_behind_a_proxy_on_a_unix_socket_nobody_is_who_the_proxy_is(engine):
+    with Site(model(engine)) as s:
+        path = s.folder + "/run/page.sock"
+        s.configure(f'page {{ listen = "unix:{path}" }}\ntenant "default" {{}}\n' + model(engine))
+        s.start()
+        assert s.admin("GET", "/v1/tenants")[0] == 200  # whom the kernel names on the control socket is an admin
+
+        def ask(headers):
+            c = Unix(path)
+            c.request("GET", "/v1/tenants", None, headers)
+            r = c.getresponse()
+            return r.status, error(json.loads(r.read()))
+
+        assert ask({}) == (401, "signed_out")
+        for headers in ({"authorization": "Basic eDp5"}, {"authorization": "Bearer x"}, {"x-api-key": "x"}, {"authorization": ""}):
+            assert ask(headers) == (401, "unauthenticated"), headers
+        c = Unix(path)
+        c.request("GET", "/v1/me", None, {"authorization": "Bearer " + new_key(s, roles=["admin"])["secret"]})
+        assert json.loads(c.getresponse().read())["roles"] == ["admin"]
 
 
 # playground
