@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # From a clone to an answer, a job and a bill, on one machine without GPUs. See --help.
 set -euo pipefail
+from=$PWD
 cd "$(dirname "$0")/.."
 top=$PWD
 keep=0 gguf=
@@ -21,12 +22,33 @@ U
 while [ $# -gt 0 ]; do
 	case $1 in
 	--keep) keep=1 ;;
-	--gguf) gguf=$(realpath "${2:?--gguf needs a file}"); shift ;;
+	--gguf) gguf=$(cd "$from" && realpath -m -- "${2:?--gguf needs a file}"); shift ;;
 	-h | --help) usage; exit 0 ;;
 	*) usage >&2; exit 2 ;;
 	esac
 	shift
 done
+
+# Looked at before anything is installed, built or started.
+check_gguf() {
+	local wrong=
+	if [ ! -e "$1" ]; then
+		wrong="there is no such file"
+	elif [ ! -f "$1" ]; then
+		wrong="this is no file"
+	elif [ ! -r "$1" ]; then
+		wrong="it cannot be read"
+	elif [ "$(head -c 4 -- "$1" | tr -d '\0')" != GGUF ]; then
+		wrong="this is no GGUF file: it does not begin with GGUF"
+	fi
+	[ -n "$wrong" ] || return 0
+	cat >&2 <<W
+examples/quickstart.sh: --gguf $1: $wrong
+  Give the path of a model in llama.cpp's format, or leave --gguf out: then a tiny model with random weights is made.
+W
+	exit 2
+}
+[ -z "$gguf" ] || check_gguf "$gguf"
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] || say() { printf '\n%s\n' "$*"; }
@@ -124,14 +146,17 @@ key=$(ctl keys create --tenant demo --json | "$python" -c 'import json,sys; prin
 "$python" - "$key" "$port" <<'P'
 import sys, openai
 client = openai.OpenAI(base_url=f"http://127.0.0.1:{sys.argv[2]}/v1", api_key=sys.argv[1])
-stream = client.chat.completions.create(model="tiny", max_tokens=48, stream=True, stream_options={"include_usage": True},
-                                        messages=[{"role": "user", "content": "Who are you, and what is the time?"}])
-print("> ", end="")
-for chunk in stream:
-    if chunk.choices:
-        print(chunk.choices[0].delta.content or "", end="", flush=True)
-    if chunk.usage:
-        print(f"\n[{chunk.usage.prompt_tokens} tokens in, {chunk.usage.completion_tokens} out]")
+try:
+    stream = client.chat.completions.create(model="tiny", max_tokens=48, stream=True, stream_options={"include_usage": True},
+                                            messages=[{"role": "user", "content": "Who are you, and what is the time?"}])
+    print("> ", end="")
+    for chunk in stream:
+        if chunk.choices:
+            print(chunk.choices[0].delta.content or "", end="", flush=True)
+        if chunk.usage:
+            print(f"\n[{chunk.usage.prompt_tokens} tokens in, {chunk.usage.completion_tokens} out]")
+except openai.APIError as e:
+    sys.exit(f"the chat failed: {e}\n  See build/quickstart/sluiced.log (with --keep: sluiced.log in the folder of this run)")
 P
 
 say "4. a job on two GPUs"

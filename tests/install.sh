@@ -31,8 +31,8 @@ engine() {
 	packages python3-venv
 	local python=build/venv/bin/python
 	[ -x $python ] || /usr/bin/python3 -m venv build/venv
-	if ! $python -c 'import openai, xllamacpp, gguf, tokenizers, numpy' 2>/dev/null; then
-		build/venv/bin/pip install -q --disable-pip-version-check openai==3.54.0 xllamacpp==2026.10.11549 gguf==0.19.0 \
+	if ! $python -c 'import openai, anthropic, xllamacpp, gguf, tokenizers, numpy' 2>/dev/null; then
+		build/venv/bin/pip install -q --disable-pip-version-check openai==3.54.0 anthropic==2.13.0 xllamacpp==2026.10.11549 gguf==0.19.0 \
 			tokenizers==0.23.3 numpy
 	fi
 }
@@ -45,11 +45,11 @@ tests() {
 	build/venv/bin/python -c 'import cryptography' 2>/dev/null ||
 		build/venv/bin/pip install -q --disable-pip-version-check cryptography==50.0.2 ||
 		echo "pip could not install cryptography: the tests of auth/jwt will be skipped"
-	# Node's client and aimock: where node is old or npm missing, their tests are skipped and say so.
+	# Node's clients and aimock: where node is old or npm missing, their tests are skipped and say so.
 	command -v node >/dev/null || packages nodejs
 	command -v npm >/dev/null || packages npm
-	local wanted=(openai@6 @copilotkit/aimock@1 playwright-core@1 axe-core@4)
-	if [ ! -d build/node/node_modules/openai ] || [ ! -d build/node/node_modules/axe-core ] && command -v npm >/dev/null; then
+	local wanted=(openai@6 @anthropic-ai/sdk@1 @copilotkit/aimock@1 playwright-core@1 axe-core@4)
+	if [ ! -d build/node/node_modules/@anthropic-ai/sdk ] || [ ! -d build/node/node_modules/axe-core ] && command -v npm >/dev/null; then
 		mkdir -p build/node
 		(cd build/node && npm install --silent --no-audit --no-fund --prefix . "${wanted[@]}") ||
 			echo "npm could not install ${wanted[*]}: the tests with them will be skipped"

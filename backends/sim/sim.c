@@ -37,7 +37,7 @@ static const char *text_of(const json_t *o, const char *key, const char *fallbac
 	return json_is_string(v) ? json_string_value(v) : fallback;
 }
 
-/* "80G", "512M" or a number of bytes. */
+/* "80G", "512MB" or a number of bytes; 0: something else. */
 static uint64_t bytes_of(const json_t *v)
 {
 	if (json_is_integer(v))
@@ -45,6 +45,8 @@ static uint64_t bytes_of(const json_t *v)
 	char *end = NULL;
 	double n = json_is_string(v) ? strtod(json_string_value(v), &end) : 0;
 	int shift = !end || !*end ? 0 : *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : *end == 'T' ? 40 : 0;
+	if (end && *end && (!shift || (end[1] && strcmp(end + 1, "B") != 0)))
+		return 0;
 	return n > 0 && n < 1e6 * (1 << 20) ? (uint64_t) (n * (double) (1ull << shift)) : 0;
 }
 
@@ -229,7 +231,7 @@ SL_EXPORT const sl_plugin sluice_plugin = {
 	.name = "sim",
 	.version = "1.0",
 	.summary = "simulated devices that fail on command",
-	.caps = SL_BACKEND_CAP_SUSPEND,
+	.caps = SL_BACKEND_CAP_SUSPEND | SL_BACKEND_CAP_DECLARED,
 	.options = options,
 	.n_options = sizeof options / sizeof *options,
 	.check = sim_check,

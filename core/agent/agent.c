@@ -230,6 +230,23 @@ static void protect_from_oom(void)
 		log_info("oom_score_adj cannot be lowered here");
 }
 
+static json_t *plugin_json(const char *name, const json_t *options)
+{
+	return json_pack("{s:s, s:o}", "name", name, "options", options ? json_deep_copy(options) : json_object());
+}
+
+/* So that whoever declares them can tell whether these are still the ones. As pool/start.c has it. */
+static void mark_plugins(struct agent *a, const struct agent_options *options)
+{
+	json_t *backends = json_array(), *entry;
+	size_t i;
+	json_array_foreach(options->backends, i, entry)
+		json_array_append_new(backends, plugin_json(json_get_str(entry, "name", ""), json_object_get(entry, "options")));
+	json_t *all = json_pack("{s:o, s:o}", "backends", backends, "launcher", plugin_json(options->launcher, options->launcher_options));
+	json_mark(all, a->plugins);
+	json_decref(all);
+}
+
 int agent_open(struct agent *a, const struct agent_options *options, sl_error *error)
 {
 	a->lock = -1;
@@ -248,6 +265,7 @@ int agent_open(struct agent *a, const struct agent_options *options, sl_error *e
 		rc = server_open(a, options, error);
 	if (rc != SL_OK)
 		return rc;
+	mark_plugins(a, options);
 	protect_from_oom();
 	choose_containment(a, options->no_cgroup);
 	rc = open_backends(a, options->backends, error);

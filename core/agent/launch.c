@@ -151,6 +151,7 @@ static int start_supervisor(struct lease *l, sl_error *error)
 {
 	int pair[2];
 	pid_t pid = 0;
+	sl_error unheld = { 0 };
 	int rc = tree_make(&l->tree, error);
 	if (rc == SL_OK)
 		rc = make_stdin(l, error);
@@ -175,6 +176,8 @@ static int start_supervisor(struct lease *l, sl_error *error)
 	l->report = frame_adopt(&l->agent->loop, pair[0], &report_events, l, error);
 	if (!l->report)
 		return SL_EIO;
+	if (l->hold_ms && lease_pace(l, 0, 0, l->hold_ms, &unheld) != SL_OK)
+		log_warn("lease %s: its output waits for no reader: %s", l->tree.lease, unheld.text);
 	rc = frame_send(l->report, l->spec);
 	json_decref(l->spec);
 	l->spec = NULL;

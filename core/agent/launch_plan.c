@@ -69,6 +69,8 @@ static const char *wrong_field(const json_t *r)
 		return "limit_ms";
 	if (!natural(r, "notice_ms", false, NOTICE_MAX_MS))
 		return "notice_ms";
+	if (!natural(r, "hold_ms", false, AGENT_HOLD_MAX_MS))
+		return "hold_ms";
 	return NULL;
 }
 
@@ -125,6 +127,7 @@ struct lease *launch_accept(struct agent *a, const json_t *r, sl_error *error)
 	l->log_bytes = (uint64_t) json_get_int(r, "log_bytes", 0);
 	if (l->log_bytes == 0)
 		l->log_bytes = AGENT_LOG_BYTES;
+	l->hold_ms = (uint64_t) json_get_int(r, "hold_ms", 0);
 	l->limit_ms = (uint64_t) json_get_int(r, "limit_ms", 0);
 	l->notice_ms = (uint64_t) json_get_int(r, "notice_ms", 0);
 	json_array_extend(l->devices, json_object_get(r, "devices"));
@@ -231,6 +234,8 @@ int launch_plan(struct lease *l, sl_error *error)
 	json_object_set_new(plan, "gid", json_integer(l->gid));
 	json_object_set_new(plan, "stdin", json_boolean(l->with_stdin));
 	json_object_set(plan, "umask", json_object_get(l->spec, "umask"));
+	/* So far in front of its reader, half of a log behind that is still kept. */
+	json_object_set_new(plan, "ahead", json_integer((json_int_t) (l->log_bytes / 2 + 1)));
 	json_object_set_new(plan, "cgroup", json_string(cgroup));
 	json_object_set_new(plan, "supervisors", json_string(supervisors));
 	json_decref(l->spec);

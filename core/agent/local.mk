@@ -7,10 +7,12 @@ core_agent_libagent_a_SOURCES = \
 	core/agent/files.c core/agent/files.h \
 	core/agent/inventory.c core/agent/inventory.h \
 	core/agent/launch.c core/agent/launch.h core/agent/launch_plan.c \
-	core/agent/lease.c core/agent/lease.h core/agent/lease_end.c core/agent/lease_input.c core/agent/lease_state.c \
+	core/agent/lease.c core/agent/lease.h core/agent/lease_end.c core/agent/lease_input.c core/agent/lease_output.c \
+	core/agent/lease_state.c \
 	core/agent/listens.c \
 	core/agent/logs.c core/agent/logs.h \
-	core/agent/ops.c \
+	core/agent/ops.c core/agent/pause.c \
+	core/agent/output.c core/agent/output.h \
 	core/agent/proc.c core/agent/proc.h \
 	core/agent/program.c \
 	core/agent/release.c \

@@ -2,7 +2,7 @@
 /* logs.h - a program's output: a file that it appends to, and of which only the end is kept.
  *
  * Offsets count all bytes ever written. What is older than the bound is given back to the file system by punching
- * a hole, so the program is never slowed and offsets stay true. */
+ * a hole, so offsets stay true. */
 #ifndef CORE_AGENT_LOGS_H
 #define CORE_AGENT_LOGS_H
 

@@ -18,7 +18,10 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 
-enum { EXIT_USAGE = 2 };
+enum {
+	EXIT_USAGE = 2,
+	EXIT_TAKEN = 3 /* another agent has the state folder or the socket: no service manager should try again */
+};
 
 struct command_line {
 	struct agent_options options;
@@ -162,7 +165,7 @@ static int serve(const struct agent_options *options)
 	else
 		log_error("%s", e.text);
 	agent_close(&agent);
-	return rc == SL_OK ? 0 : 1;
+	return rc == SL_OK ? 0 : rc == SL_ECONFLICT ? EXIT_TAKEN : 1;
 }
 
 int main(int argc, char **argv)

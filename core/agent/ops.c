@@ -58,9 +58,9 @@ static int op_hello(struct client *c, struct reply to, json_t *request, sl_error
 	if (version != PROTOCOL)
 		return error_set(error, SL_ENOTSUP, "version: this agent speaks %d, not %lld", PROTOCOL, (long long) version);
 	c->hello = true;
-	server_ok(a, to, json_pack("{s:i,s:s,s:s,s:i,s:I,s:s}", "version", PROTOCOL, "machine", a->machine, "boot_id",
-	                           a->boot_id, "pid", (int) getpid(), "started_ms", (json_int_t) a->started_ms, "containment",
-	                           a->containment.cgroup2 ? "cgroup2" : "processes"));
+	server_ok(a, to, json_pack("{s:i,s:s,s:s,s:i,s:s,s:I,s:s}", "version", PROTOCOL, "machine", a->machine, "boot_id",
+	                           a->boot_id, "pid", (int) getpid(), "plugins", a->plugins, "started_ms",
+	                           (json_int_t) a->started_ms, "containment", a->containment.cgroup2 ? "cgroup2" : "processes"));
 	return SL_OK;
 }
 
@@ -174,6 +174,47 @@ static int op_stop(struct client *c, struct reply to, json_t *request, sl_error 
 	server_ok(c->agent, to, NULL);
 	lease_stop(l, (uint64_t) notice, reason ? json_string_value(reason) : "stopped");
 	return SL_OK;
+}
+
+static int op_suspend(struct client *c, struct reply to, json_t *request, sl_error *error)
+{
+	struct lease *l;
+	int64_t timeout = 0;
+	int rc = get_lease(c, request, &l, error);
+	if (rc != SL_OK)
+		return rc;
+	if (!get_number(request, "timeout_ms", false, 1, 600000, &timeout))
+		return wrong(error, "timeout_ms");
+	rc = lease_suspend(l, (uint64_t) timeout, error);
+	if (rc == SL_OK)
+		server_ok(c->agent, to, NULL);
+	return rc;
+}
+
+static int op_resume(struct client *c, struct reply to, json_t *request, sl_error *error)
+{
+	struct lease *l;
+	int64_t timeout = 0;
+	size_t i;
+	json_t *devices = json_object_get(request, "devices"), *uuid;
+	int rc = get_lease(c, request, &l, error);
+	if (rc != SL_OK)
+		return rc;
+	if (!get_number(request, "timeout_ms", false, 1, 600000, &timeout))
+		return wrong(error, "timeout_ms");
+	if (!json_is_array(devices))
+		return wrong(error, "devices");
+	json_array_foreach(devices, i, uuid) {
+		if (!json_is_string(uuid))
+			return wrong(error, "devices");
+		const struct lease *user = lease_using(c->agent, uuid);
+		if (user && user != l)
+			return error_set(error, SL_ECONFLICT, "device %s is in use by lease %s", json_string_value(uuid), user->tree.lease);
+	}
+	rc = lease_resume(l, json_incref(devices), (uint64_t) timeout, error);
+	if (rc == SL_OK)
+		server_ok(c->agent, to, NULL);
+	return rc;
 }
 
 static int get_source(struct lease *l, const json_t *request, struct log_file **out, sl_error *error)
@@ -303,6 +344,25 @@ static int op_unfollow(struct client *c, struct reply to, json_t *request, sl_er
 	return SL_OK;
 }
 
+static int op_pace(struct client *c, struct reply to, json_t *request, sl_error *error)
+{
+	struct lease *l;
+	int64_t out = -1, err = -1, hold = 0;
+	int rc = get_lease(c, request, &l, error);
+	if (rc != SL_OK)
+		return rc;
+	if (!get_number(request, "out", true, -1, INT64_MAX / 2, &out))
+		return wrong(error, "out");
+	if (!get_number(request, "err", true, -1, INT64_MAX / 2, &err))
+		return wrong(error, "err");
+	if (!get_number(request, "hold_ms", false, 0, AGENT_HOLD_MAX_MS, &hold))
+		return wrong(error, "hold_ms");
+	rc = lease_pace(l, out, err, (uint64_t) hold, error);
+	if (rc == SL_OK)
+		server_ok(c->agent, to, NULL);
+	return rc;
+}
+
 static int op_list(struct client *c, struct reply to, json_t *request, sl_error *error)
 {
 	json_t *list = json_array();
@@ -375,7 +435,7 @@ void ops_request(struct client *c, json_t *request)
 		{ "hello", op_hello }, { "devices", op_devices }, { "start", op_start }, { "signal", op_signal },
 		{ "stdin", op_stdin }, { "stop", op_stop }, { "logs", op_logs }, { "follow", op_follow },
 		{ "unfollow", op_unfollow }, { "list", op_list }, { "forget", op_forget }, { "scrub", op_scrub },
-		{ "listens", op_listens },
+		{ "listens", op_listens }, { "pace", op_pace }, { "suspend", op_suspend }, { "resume", op_resume },
 	};
 	const json_t *id = json_object_get(request, "id"), *name = json_object_get(request, "op");
 	struct reply to = { c->number, json_integer_value(id) };

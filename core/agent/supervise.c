@@ -14,11 +14,13 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/agent/files.h"
+#include "core/agent/output.h"
 #include "core/agent/proc.h"
 #include "core/base/clock.h"
 #include "core/base/error.h"
@@ -26,10 +28,15 @@
 #include "core/base/log.h"
 #include "core/loop/frame.h"
 
+#define SUPERVISE_ROOM "room"
+enum { ROOM_BYTES = 64 * 1024 };
+
 struct supervisor {
 	json_t *spec;
 	const char *folder;
 	struct program program;
+	struct output output;
+	int children; /* signalfd: one has ended */
 	pid_t job;
 	json_t *status;
 };
@@ -51,15 +58,38 @@ struct failure {
 	char step[60]; /* empty: exec itself */
 };
 
+/* A full disk, most likely of this very program's output, must not hide how it ended: some room is kept for that. */
+static void keep_room(const struct supervisor *s)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof path, "%s/%s", s->folder, SUPERVISE_ROOM);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int rc = fd < 0 ? errno : posix_fallocate(fd, 0, ROOM_BYTES);
+	if (rc)
+		log_warn("%s: %s", path, strerror(rc));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void put_status(const struct supervisor *s)
+{
+	char path[PATH_MAX];
+	sl_error e = { 0 };
+	if (files_write_json(s->folder, SUPERVISE_STATUS, s->status, &e) == SL_OK)
+		return;
+	snprintf(path, sizeof path, "%s/%s", s->folder, SUPERVISE_ROOM);
+	if (unlink(path) < 0 || files_write_json(s->folder, SUPERVISE_STATUS, s->status, &e) != SL_OK)
+		log_error("%s", e.text);
+}
+
 static void write_status(struct supervisor *s, int exit_code, int signal_number, const char *reason)
 {
-	sl_error e = { 0 };
 	json_decref(s->status);
-	s->status = json_pack("{s:i,s:i,s:I,s:I}", "exit_code", exit_code, "signal", signal_number, "ended_ms",
-	                      (json_int_t) clock_wall_ms(), "memory_peak", (json_int_t) 0);
+	s->status = json_pack("{s:i,s:i,s:I,s:I,s:I}", "exit_code", exit_code, "signal", signal_number, "ended_ms",
+	                      (json_int_t) clock_wall_ms(), "memory_peak", (json_int_t) 0, "output_lost",
+	                      (json_int_t) s->output.lost);
 	json_set_str(s->status, "reason", (sl_str){ reason, strlen(reason) });
-	if (files_write_json(s->folder, SUPERVISE_STATUS, s->status, &e) != SL_OK)
-		log_error("%s", e.text);
+	put_status(s);
 }
 
 /* A member of the spec that is an array of strings, as execve wants it. Strings are borrowed from the spec. */
@@ -122,12 +152,21 @@ static bool open_stdin(struct supervisor *s)
 	return input_writer >= 0 && fcntl(s->program.in, F_SETFL, 0) == 0;
 }
 
+static int open_output(struct supervisor *s, int stream, const char *name)
+{
+	int log = open_in(s, name, O_WRONLY | O_APPEND | O_CREAT);
+	return log < 0 ? -1 : output_pipe(&s->output, stream, log, s->program.uid, s->program.gid);
+}
+
 static bool open_streams(struct supervisor *s)
 {
 	if (!open_stdin(s))
 		return false;
-	s->program.out = open_in(s, SUPERVISE_OUT, O_WRONLY | O_APPEND | O_CREAT);
-	s->program.err = open_in(s, SUPERVISE_ERR, O_WRONLY | O_APPEND | O_CREAT);
+	keep_room(s);
+	s->output.ahead = (uint64_t) json_get_int(s->spec, "ahead", INT64_MAX);
+	s->output.flow = open_in(s, OUTPUT_FLOW, O_RDONLY | O_CREAT);
+	s->program.out = open_output(s, OUTPUT_OUT, SUPERVISE_OUT);
+	s->program.err = open_output(s, OUTPUT_ERR, SUPERVISE_ERR);
 	return s->program.out >= 0 && s->program.err >= 0;
 }
 
@@ -215,28 +254,37 @@ static void save_report(const struct supervisor *s, bool tell)
 	json_decref(report);
 }
 
-/* Waits for everything that descends from us. */
-static void wait_for_all(struct supervisor *s)
+/* Takes leave of those that have ended. False: nothing that descends from us is left. */
+static bool reap(struct supervisor *s)
 {
-	for (;;) {
-		int status;
-		pid_t pid = waitpid(-1, &status, 0);
-		if (pid < 0 && errno == EINTR)
-			continue;
-		if (pid < 0)
-			return;
+	struct signalfd_siginfo info;
+	int status;
+	pid_t pid;
+	while (read(s->children, &info, sizeof info) > 0)
+		;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (pid == s->job && (WIFEXITED(status) || WIFSIGNALED(status)))
 			write_status(s, WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0, "");
-	}
+	return pid == 0 || errno != ECHILD;
 }
 
-static void note_memory(struct supervisor *s)
+/* Stays with everything that descends from us, and keeps what it says. */
+static void wait_for_all(struct supervisor *s)
+{
+	while (reap(s))
+		output_step(&s->output, s->children);
+	output_rest(&s->output);
+}
+
+/* What is known once all have gone. */
+static void note_rest(struct supervisor *s)
 {
 	struct rusage use;
 	if (getrusage(RUSAGE_CHILDREN, &use) < 0 || !s->status)
 		return;
+	json_object_set_new(s->status, "output_lost", json_integer((json_int_t) s->output.lost));
 	json_object_set_new(s->status, "memory_peak", json_integer((json_int_t) use.ru_maxrss * 1024));
-	files_write_json(s->folder, SUPERVISE_STATUS, s->status, NULL);
+	put_status(s);
 }
 
 static bool prepare(struct supervisor *s)
@@ -260,9 +308,15 @@ static bool prepare(struct supervisor *s)
 }
 
 /* Descriptors 0, 1, 2 were the agent's; from here on they lead nowhere but the log. */
-static void detach(void)
+static void detach(struct supervisor *s)
 {
 	struct sigaction action = { .sa_handler = asked_to_close_input };
+	sigset_t children;
+	sigemptyset(&children);
+	sigaddset(&children, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &children, NULL);
+	s->children = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+	s->output = (struct output){ { -1, -1 }, { -1, -1 }, .flow = -1 };
 	sigaction(SIGUSR1, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
@@ -280,7 +334,7 @@ int supervise_main(void)
 {
 	static struct supervisor s; /* all of it is needed for as long as the process lives */
 	sl_error e = { 0 };
-	detach();
+	detach(&s);
 	s.spec = frame_recv(SUPERVISE_FD, &e);
 	if (!s.spec || !prepare(&s)) {
 		log_error("a supervisor has got no program to start: %s", e.text);
@@ -300,6 +354,6 @@ int supervise_main(void)
 	if (s.program.cgroup_procs >= 0)
 		close(s.program.cgroup_procs);
 	wait_for_all(&s);
-	note_memory(&s);
+	note_rest(&s);
 	return 0;
 }

@@ -5,11 +5,14 @@
  * message (the spec) and answers with one (the report), and SUPERVISE_LOCK, the lease's locked lock file. The
  * lock is free again exactly when the supervisor has gone, whoever asks.
  *
- * Spec: {"folder", "argv": [..], "env": ["NAME=VALUE", ..], "cwd", "uid", "gid", "stdin": bool, "cgroup",
- * "supervisors"} (the last two: folders, empty without cgroup v2).
+ * Spec: {"folder", "argv": [..], "env": ["NAME=VALUE", ..], "cwd", "uid", "gid", "stdin": bool, "ahead" (see
+ * struct output), "cgroup", "supervisors"} (the last two: folders, empty without cgroup v2).
  * Report, and the file supervisor.json: {"pid", "start", "job", "job_start"}; job 0: it could not be started.
  * File status.json, written when the program has ended and again when its last descendant has:
- * {"exit_code", "signal", "ended_ms", "memory_peak", "reason"}.
+ * {"exit_code", "signal", "ended_ms", "memory_peak", "output_lost", "reason"}.
+ *
+ * The program's output comes to it through pipes and goes into the logs, see output.h. What is in a pipe when the
+ * supervisor itself is killed is lost, as is the program.
  *
  * SIGUSR1 makes it close the program's input. */
 #ifndef CORE_AGENT_SUPERVISE_H

@@ -3,6 +3,7 @@
 #include "core/base/index.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { SLOTS_FIRST = 16 };
 
@@ -44,6 +45,13 @@ void index_remove(struct index *ix, uint32_t slot)
 		ix->slots[i].place = 0;
 		hole = i;
 	}
+}
+
+void index_clear(struct index *ix)
+{
+	if (ix->slots)
+		memset(ix->slots, 0, ix->n_slots * sizeof *ix->slots);
+	ix->live = 0;
 }
 
 void index_free(struct index *ix)

@@ -46,6 +46,8 @@ bool index_room(struct index *ix);
 void index_put(struct index *ix, uint32_t tag, uint32_t place);
 /* Empties a slot. Another entry may move into it. */
 void index_remove(struct index *ix, uint32_t slot);
+/* Empties all, and keeps the room. */
+void index_clear(struct index *ix);
 void index_free(struct index *ix);
 
 #endif

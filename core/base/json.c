@@ -2,6 +2,7 @@
 /* json.c - small helpers over jansson. */
 #include "core/base/json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/base/buf.h"
@@ -20,6 +21,18 @@ json_t *json_parse(sl_str text, sl_error *error)
 char *json_text(const json_t *value)
 {
 	return json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+}
+
+void json_mark(const json_t *value, char out[JSON_MARK_MAX])
+{
+	char *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+	uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+	for (const char *at = text; at && *at; at++)
+		hash = (hash ^ (unsigned char) *at) * 0x100000001b3u;
+	out[0] = '\0';
+	if (text)
+		snprintf(out, JSON_MARK_MAX, "%016llx", (unsigned long long) hash);
+	free(text);
 }
 
 const char *json_get_str(const json_t *object, const char *key, const char *fallback)

@@ -232,9 +232,13 @@ int reload_run(struct cli *cli)
 		output_json(cli, answer);
 	} else if (code == CLI_DONE) {
 		json_array_foreach (json_object_get(answer, "warnings"), i, warning)
-			if (json_is_string(warning))
-				cli_note(cli, "warning: %s", json_string_value(warning));
-		cli_note(cli, "Configuration %s runs now", json_get_str(answer, "config", "?"));
+			if (json_is_string(warning)) {
+				const char *text = json_string_value(warning);
+				bool says = strstr(text, "warning: "); /* alone, or behind a place in a file */
+				cli_note(cli, "%s%s", says ? "" : "warning: ", text);
+			}
+		cli_note(cli, json_array_size(json_object_get(answer, "warnings")) ? "Configuration %s runs now, as far as no warning says otherwise"
+		              : "Configuration %s runs now", json_get_str(answer, "config", "?"));
 	}
 	json_decref(answer);
 	return code;

@@ -23,6 +23,7 @@ enum cli_exit {
 	CLI_DENIED = 5,    /* denied by limit, quota or policy: do not retry */
 	CLI_TIMEOUT = 6,   /* a wait ran out */
 	/* run, attach: the program's own code, 128+N when a signal ended it, and these */
+	CLI_INCOMPLETE = 123, /* the program ended with 0, but bytes of its output are lost */
 	CLI_TIME_LIMIT = 124,
 	CLI_NOT_BEGUN = 125,
 	CLI_NOT_EXECUTABLE = 126,
@@ -176,12 +177,15 @@ int undrain_run(struct cli *cli);
 int run_run(struct cli *cli);             /* run.c */
 int attach_run(struct cli *cli);
 int logs_run(struct cli *cli);            /* logs.c */
+int simulate_routing_run(struct cli *cli); /* simulate_routing.c */
 int policy_eval_run(struct cli *cli);     /* local.c */
 int policy_check_run(struct cli *cli);
 int policy_test_run(struct cli *cli);
 int plugin_check_run(struct cli *cli);
 int plugin_test_run(struct cli *cli);
 int plugin_list_run(struct cli *cli);
+int simulate_run(struct cli *cli);        /* simulate.c */
+int simulate_jobs_run(struct cli *cli);   /* simulate_jobs.c */
 int config_init_run(struct cli *cli);
 int config_check_run(struct cli *cli);
 int help_run(struct cli *cli);            /* help.c */
@@ -189,6 +193,10 @@ int version_run(struct cli *cli);
 int man_run(struct cli *cli);             /* man.c */
 int completion_run(struct cli *cli);      /* complete.c */
 int complete_run(struct cli *cli);
+
+/* local.c: the values of --option NAME=VALUE; what reads as JSON is meant as such, anything else is text. New reference.
+ * *wrong: the first that has no such form. */
+json_t *cli_plugin_options(const struct cli *cli, const char **wrong);
 
 /* help.c: the page of one command, appended to out. */
 void help_command(const struct cli_command *command, struct buf *out);

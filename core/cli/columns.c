@@ -223,7 +223,7 @@ const struct cli_list keys_list = {
 
 static const struct cli_column limits_columns[] = {
 	{ "LIMIT", "name", AS_TEXT, 0, NULL },
-	{ "SCOPE", "scope", AS_TEXT, COLUMN_CUT, NULL },
+	{ "COUNTS", "scope", AS_TEXT, COLUMN_CUT, NULL },
 	{ "METRIC", "metric", AS_TEXT, 0, NULL },
 	{ "WINDOW", "window", AS_TEXT, 0, NULL },
 	{ "USED", "used", AS_COUNT, COLUMN_RIGHT, NULL },

@@ -33,7 +33,8 @@ static void open_stream(struct follow *f, uint64_t now_ns)
 	struct buf target = { 0 };
 	buf_puts(&target, "/v1/gpu/leases/");
 	cli_put_escaped(&target, f->lease);
-	buf_printf(&target, "/stream?out=%lld&err=%lld", (long long) f->offset[0], (long long) f->offset[1]);
+	buf_printf(&target, "/stream?out=%lld&err=%lld%s", (long long) f->offset[0], (long long) f->offset[1],
+	           f->attached ? "&attached=1" : "");
 	buf_put(&target, "", 1);
 	f->attempts++;
 	f->heard_ns = now_ns;

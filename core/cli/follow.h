@@ -15,6 +15,7 @@ struct follow {
 	const struct client_address *address;
 	char lease[SL_NAME_MAX];
 	int give_up_ms;    /* without a connection for so long: FAILED */
+	bool attached;     /* the program waits for us */
 	int64_t offset[2]; /* next byte to come of out and err; -1: from now */
 	void *arg;
 	/* Output, in order; gap: so many bytes before it are lost. */

@@ -60,8 +60,7 @@ int plugin_check_run(struct cli *cli)
 	return refusal == PLUGIN_FINE ? CLI_DONE : REFUSED_BASE + (int) refusal;
 }
 
-/* NAME=VALUE, where a value that reads as JSON is meant as such, and any other one is text. */
-static json_t *plugin_options(const struct cli *cli, const char **wrong)
+json_t *cli_plugin_options(const struct cli *cli, const char **wrong)
 {
 	json_t *options = json_object();
 	for (int i = 0; i < cli->n_values; i++) {
@@ -85,10 +84,16 @@ int plugin_test_run(struct cli *cli)
 {
 	const char *wrong = NULL, *result;
 	size_t i, failed = 0;
-	json_t *options = plugin_options(cli, &wrong), *list, *line;
+	json_t *options = cli_plugin_options(cli, &wrong), *list, *line;
 	if (wrong) {
 		json_decref(options);
 		return cli_fail(cli, CLI_USAGE, "sluicectl help plugins test", "--option wants NAME=VALUE, not '%s'", wrong);
+	}
+	char kind[32], name[SL_NAME_MAX];
+	if (plugin_name_file(cli->args[0], kind, name) && strcmp(kind, "backend") != 0) {
+		json_decref(options);
+		return cli_fail(cli, CLI_USAGE, "sluicectl plugins check FILE",
+		                "%s is the %s plugin '%s': this test is for plugins of the kind backend", cli->args[0], kind, name);
 	}
 	list = plugin_test_file(cli->args[0], options);
 	json_decref(options);

@@ -24,6 +24,9 @@ core_cli_libcli_a_SOURCES = \
 	core/cli/session.c core/cli/session.h \
 	core/cli/settings.c \
 	core/cli/show.c \
+	core/cli/simulate.c \
+	core/cli/simulate_jobs.c \
+	core/cli/simulate_routing.c \
 	core/cli/sink.c core/cli/sink.h \
 	core/cli/status.c \
 	core/cli/table.c \
@@ -32,8 +35,9 @@ core_cli_libcli_a_SOURCES = \
 
 bin_PROGRAMS += sluicectl
 sluicectl_SOURCES = core/cli/main.c
-cli_libs = core/cli/libcli.a core/policy/libpolicy.a core/conf/libconf.a core/quota/libquota.a core/sandbox/libsandbox.a \
-	core/plugin/libplugin.a core/http/libhttp.a core/base/libbase.a $(JANSSON_LIBS) $(LUA_LIBS) $(CRYPTO_LIBS) -ldl -lm
+cli_libs = core/cli/libcli.a core/sim/libsim.a core/ledger/libledger.a core/lease/liblease.a core/policy/libpolicy.a core/conf/libconf.a \
+	core/quota/libquota.a core/route/libroute.a core/sandbox/libsandbox.a core/plugin/libplugin.a core/http/libhttp.a \
+	core/base/libbase.a $(JANSSON_LIBS) $(LUA_LIBS) $(CRYPTO_LIBS) -ldl -lm
 sluicectl_LDADD = $(cli_libs)
 
 # Made from the table of commands by the program itself.

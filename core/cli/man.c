@@ -132,6 +132,8 @@ int man_run(struct cli *cli)
 			put_command(out, c);
 	buf_puts(out, ".Sh OUTPUT\n");
 	put_topic(out, topic_text("output"));
+	buf_puts(out, ".Sh SIMULATION\nWhat\n.Nm\n.Ic simulate\nreads, and what it leaves out:\n");
+	put_topic(out, topic_text("simulation"));
 	buf_puts(out, ".Sh ENVIRONMENT\n");
 	put_topic(out, topic_text("settings"));
 	buf_puts(out, ".Sh FILES\n.Bl -tag -width indent\n.It Pa " SLUICE_RUN_DIR "/control.sock\nThe control socket.\n.El\n"

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/base/clock.h"
+#include "core/base/json.h"
 #include "core/base/str.h"
 #include "core/cli/ending.h"
 #include "core/cli/format.h"
@@ -68,26 +69,32 @@ static void draw_line(struct session *s, uint64_t now_ns)
 }
 
 /* Is the change worth a line? What passes in a moment, and the end, which has a line of its own, is not. */
-static bool is_news(const struct session *s, const char *state, const char *reason)
+static bool is_news(const struct session *s, const char *before, const char *state, const char *reason)
 {
 	if (s->begun)
-		return strcmp(state, "suspended") == 0 || (strcmp(state, "running") == 0 && *reason);
+		return strcmp(state, "suspended") == 0 ||
+		       (strcmp(state, "running") == 0 && (*reason || strcmp(before, "resuming") == 0));
 	return !s->cli->tty_err && (strcmp(state, "queued") == 0 || strcmp(state, "waiting") == 0);
 }
 
 static void on_changed(void *arg, const char *state, const char *reason)
 {
 	struct session *s = arg;
+	char before[sizeof s->state];
+	memcpy(before, s->state, sizeof before);
 	bool same = strcmp(state, s->state) == 0 && strcmp(reason, s->reason) == 0;
 	str_copy(s->state, sizeof s->state, str_of(state));
 	str_copy(s->reason, sizeof s->reason, str_of(reason));
 	s->line_ns = 0;
-	if (strcmp(state, "running") == 0 || strcmp(state, "suspended") == 0 || strcmp(state, "releasing") == 0) {
+	static const char *const begun[] = { "running", "suspending", "suspended", "resuming", "releasing" };
+	for (size_t i = 0; i < sizeof begun / sizeof begun[0]; i++) {
+		if (strcmp(state, begun[i]) != 0)
+			continue;
 		s->begun = true;
 		s->feed.ready = true;
 		clear_line(s);
 	}
-	if (!same && is_news(s, state, reason))
+	if (!same && is_news(s, before, state, reason))
 		cli_note(s->cli, "%s %s%s%s", s->follow.lease, state, *reason ? ": " : "", reason);
 }
 
@@ -97,6 +104,10 @@ static void on_log(void *arg, int source, const char *data, size_t len, int64_t 
 	clear_line(s);
 	if (gap > 0)
 		cli_note(s->cli, "sluicectl: %lld bytes of output are missing here: they are no longer kept", (long long) gap);
+	/* What an attach finds gone was lost before its time. */
+	if (gap > 0 && (!s->attached || s->heard[source]))
+		s->missing += gap;
+	s->heard[source] = true;
 	sink_put(&s->sink[source], data, len);
 }
 
@@ -344,6 +355,19 @@ static int session_failed(struct session *s)
 	                s->follow.lease);
 }
 
+/* The program's own failure says more than that its output is incomplete; its success would be misleading. */
+static int exit_of(struct session *s)
+{
+	int code = ending_exit(s->follow.ended);
+	/* What its log could not take is in no offset. */
+	s->missing += json_get_int(s->follow.ended, "output_lost_bytes", 0);
+	if (s->missing == 0)
+		return code;
+	cli_note(s->cli, "sluicectl: the output of %s is incomplete: %lld bytes are missing", s->follow.lease,
+	         (long long) s->missing);
+	return code == CLI_DONE ? CLI_INCOMPLETE : code;
+}
+
 int session_run(struct session *s)
 {
 	enum follow_result result = FOLLOW_GOING;
@@ -355,6 +379,7 @@ int session_run(struct session *s)
 	s->sink[0].hold = s->sink[1].hold = s->tail >= 0;
 	s->follow.address = &s->cli->address;
 	s->follow.give_up_ms = s->cli->timeout_ms;
+	s->follow.attached = true;
 	s->follow.arg = s;
 	s->follow.log = on_log;
 	s->follow.changed = on_changed;
@@ -372,7 +397,7 @@ int session_run(struct session *s)
 		check_sinks(s);
 	if (s->left >= 0)
 		return s->left;
-	return s->leave && !s->begun ? s->leave : ending_exit(s->follow.ended);
+	return s->leave && !s->begun ? s->leave : exit_of(s);
 }
 
 void session_close(struct session *s)

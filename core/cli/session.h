@@ -19,6 +19,8 @@ struct session {
 	bool stdin_on, end_on_hangup;
 	bool attached; /* to a program that this process did not start: what ends this process ends nothing else */
 
+	bool heard[2];         /* output has come */
+	int64_t missing;       /* bytes of output that were lost while this process was there */
 	char state[32], reason[256];
 	bool begun;             /* the program runs, or has run */
 	uint64_t started_ns;    /* of this session */

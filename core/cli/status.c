@@ -69,6 +69,8 @@ static void put_gpu_line(struct cli *cli, const json_t *s)
 	put_count(cli, gpus, "free", "free", true);
 	put_count(cli, gpus, "draining", "drained", false);
 	put_count(cli, gpus, "faulty", "faulty", false);
+	put_count(cli, gpus, "held", "held for a lease", false);
+	put_count(cli, gpus, "unknown", "of an agent that is away", false);
 	buf_puts(&cli->out, "\n");
 }
 
@@ -115,6 +117,16 @@ static void put_today_line(struct cli *cli, const json_t *s, const struct format
 	buf_puts(&cli->out, "\n");
 }
 
+static void put_metrics_line(struct cli *cli, const json_t *s)
+{
+	const char *metrics = json_get_str(s, "metrics", NULL);
+	if (!metrics)
+		return;
+	buf_puts(&cli->out, "metrics  ");
+	cli_put_clean(&cli->out, metrics);
+	buf_puts(&cli->out, "\n");
+}
+
 static void put_needs(struct cli *cli, const json_t *s)
 {
 	const json_t *needs = json_object_get(s, "needs_you");
@@ -148,6 +160,7 @@ int status_run(struct cli *cli)
 		put_lease_line(cli, s, &world);
 		put_model_line(cli, s);
 		put_today_line(cli, s, &world);
+		put_metrics_line(cli, s);
 		put_needs(cli, s);
 	}
 	json_decref(s);

@@ -112,6 +112,7 @@ static const struct cli_option usage_options[] = {
 
 static const struct cli_option verify_options[] = {
 	{ "known", 0, OPTION_TEXT, "RECORD:DIGEST", NULL, "what an earlier look has shown: the chain must have it still", NULL, false },
+	{ "file", 0, OPTION_TEXT, "FILE", NULL, "look at this SQLite store, or a copy of one, and ask no daemon", NULL, false },
 	END_OPTIONS
 };
 
@@ -153,6 +154,36 @@ static const struct cli_option plugin_test_options[] = {
 	END_OPTIONS
 };
 
+static const struct cli_option simulate_options[] = {
+	{ "cluster", 0, OPTION_TEXT, "CLUSTER", NULL, "with --jobs the machines, as CSV; with --trace "
+	  "COUNT*ENGINE,..., or a .csv of engines with their constants", NULL, false },
+	{ "seed", 0, OPTION_NUMBER, "N", "1", "of all chances", NULL, false },
+	{ "jobs", 0, OPTION_TEXT, "FILE", NULL, "the jobs, as CSV", NULL, false },
+	{ "scheduler", 0, OPTION_TEXT, "NAME|FILE.so", "fair", "jobs: scheduler plugin to ask", NULL, false },
+	{ "option", 0, OPTION_TEXT, "NAME=VALUE", NULL, "jobs: an option of the plugin, as in sluice.lua", NULL, true },
+	{ "config", 0, OPTION_TEXT, "FILE", NULL, "jobs: sluice.lua whose queues, cohorts and plugin options hold", NULL, false },
+	{ "every", 0, OPTION_NUMBER, "N", "1", "jobs: keep every N-th machine of each shape", NULL, false },
+	{ "copies", 0, OPTION_NUMBER, "N", "1", "jobs: let each come N times", NULL, false },
+	{ "services", 0, OPTION_NUMBER, "N", "as --copies, at most 6", "jobs: the same for those that end only with the record", NULL, false },
+	{ "shift", 0, OPTION_DURATION, "TIME", "12h", "jobs: copies come later by up to so much, at random", NULL, false },
+	FLAG("preemptible", 0, "jobs: every one may be evicted, not only those of preemptible queues"),
+	FLAG("suspendable", 0, "jobs: who gives way is suspended and loses no work"),
+	FLAG("until-last", 0, "jobs: stop at the last arrival; what waits then has waited until then"),
+	{ "trace", 0, OPTION_TEXT, "TRACE", NULL,
+	  "a file of Mooncake (.jsonl) or Azure (.csv), or a workload to make: shared, hot, long, chat, turns, agents, with "
+	  ":KEY=VALUE,... to change it", NULL, false },
+	{ "policy", 0, OPTION_TEXT, "RULE", "cost", "trace: which rule chooses replicas", NULL, false },
+	{ "compare", 0, OPTION_TEXT, "RULE,...", NULL, "trace: further rules, on the same requests; all: every one", NULL, false },
+	{ "rate", 0, OPTION_TEXT, "N", "the trace's own, or 10", "trace: requests a second", NULL, false },
+	{ "time", 0, OPTION_DURATION, "TIME", "5m", "trace: for so long requests come, of a workload that is made", NULL, false },
+	{ "capacity", 0, OPTION_FLAG, NULL, NULL, "trace: find the largest rate at which the limits are kept", NULL, false },
+	{ "slo", 0, OPTION_TEXT, "LIMITS", "ttft=2s,tpot=50ms,share=0.9", "trace: limits, and how many of the requests must keep each",
+	  NULL, false },
+	{ "seeds", 0, OPTION_NUMBER, "N", "1", "trace: run with so many seeds, and show the mean", NULL, false },
+	{ "kill", 0, OPTION_TEXT, "N@AT+TIME", NULL, "trace: replica N dies at AT and is back, empty, after TIME: 0@60s+30s", NULL, false },
+	END_OPTIONS
+};
+
 #define LIST(noun_, alias_, role_, list_, options_, summary_, examples_) \
 	{ .noun = noun_, .alias = alias_, .role = role_, .list = &list_, .options = options_, .summary = summary_, \
 	  .examples = examples_, .run = list_run }
@@ -166,7 +197,9 @@ const struct cli_command cli_commands[] = {
 	  .text = "Asks for a lease, waits for it, runs the program and passes input, output and signals. The working "
 	          "directory and the environment go along, but for SLUICE_TOKEN* and *_API_KEY, which --env passes on. "
 	          "Ctrl-C cancels while it waits and is sent to the program when it runs; a second one within 2 seconds "
-	          "releases the lease. The program outlives this terminal: sluicectl attach LEASE comes back to it. The "
+	          "releases the lease. The program outlives this terminal: sluicectl attach LEASE comes back to it. No "
+	          "output is lost while something reads it: the program waits, as with any pipe. It does not wait for one that "
+	          "reads nothing for limits.output_wait, 30 s; what is lost then is said, and the exit code is not 0. The "
 	          "exit code is the program's; see sluicectl help exit-codes.",
 	  .examples = "run -G 2 -t 2h -- python train.py\nrun --memory 40G -p research -J sweep -- ./sweep.sh\n"
 	              "run --detach -- ./nightly.sh  prints the lease, L1042",
@@ -179,7 +212,8 @@ const struct cli_command cli_commands[] = {
 	{ .noun = "logs", .alias = "log", .role = "owner", .args = "LEASE", .args_min = 1, .args_max = 1,
 	  .options = logs_options, .summary = "what a program has written",
 	  .text = "Its output to stdout, its errors to stderr: the last 256 KiB of each, or with -f all that is kept and "
-	          "then what comes.",
+	          "then what comes. The last 4 MiB of each are kept while it runs and for an hour after its end, of the last "
+	          "1,000 leases that have ended.",
 	  .examples = "logs L1042\nlogs -f --tail 100 L1042\nlogs --source err L1042", .run = logs_run },
 	{ .noun = "release", .role = "owner", .args = "LEASE...", .args_min = 1, .args_max = CLI_ARGS_MAX,
 	  .options = release_options, .summary = "end leases, or cancel waiting ones",
@@ -220,7 +254,7 @@ const struct cli_command cli_commands[] = {
 	  .args_max = 1, .options = yes_options, .summary = "remove a tenant that has no keys",
 	  .examples = "tenants delete physics", .run = tenants_delete_run },
 
-	LIST("keys", "key", "anyone", keys_list, keys_options, "API keys", "keys\nkeys --tenant physics"),
+	LIST("keys", "key", "anyone", keys_list, keys_options, "API keys: your own; a tenant's, for operators and admins", "keys\nkeys --tenant physics"),
 	{ .noun = "keys", .alias = "key", .verb = "create", .role = "admin", .args = "[NAME]", .args_max = 1,
 	  .options = key_options, .summary = "a new key, on stdout, once",
 	  .examples = "keys create notebook --tenant physics --user dana --expires 90d\n"
@@ -252,8 +286,10 @@ const struct cli_command cli_commands[] = {
 	  .text = "Works out the chained digests of all records anew, and compares. Says up to which record all is well, or names "
 	          "the first that was changed, is missing or was never written by the ledger, and ends with 1. Whoever could "
 	          "change the store's file could make all digests anew: note what this prints, elsewhere, and give it to --known "
-	          "the next time.",
-	  .examples = "ledger verify\nledger verify --known 48210:7f3a2c91...", .run = ledger_verify_run },
+	          "the next time. Of records that became sums (ledger.keep of sluice.lua) the digest of each day's last one is "
+	          "left, and is believed. --file needs no sluiced and changes nothing: it finds what the store has, not what the "
+	          "journal still holds for it.",
+	  .examples = "ledger verify\nledger verify --known 48210:7f3a2c91...\nledger verify --file /backup/sluice.db", .run = ledger_verify_run },
 
 	{ .noun = "reload", .role = "operator", .summary = "read the configuration again",
 	  .text = "When something is wrong with it, all findings are printed and the running one stays.",
@@ -279,7 +315,8 @@ const struct cli_command cli_commands[] = {
 	  .examples = "policy check ./policy.lua\npolicy check --config ./sluice.lua", .run = policy_check_run },
 	{ .noun = "policy", .verb = "test", .args = "[FILE]", .args_max = 1, .options = policy_options,
 	  .summary = "run the tests of a policy",
-	  .text = "Calls every test_* function of the file, here, without a daemon. Without FILE as with policy check.",
+	  .text = "Calls every test_* function of the file, here, without a daemon. Without FILE as with policy check. Exits with 1 "
+	          "when one fails, and when there is none.",
 	  .examples = "policy test ./policy.lua", .run = policy_test_run },
 	{ .noun = "policy", .verb = "eval", .role = "operator", .options = eval_options,
 	  .summary = "one decision, and the line that made it",
@@ -297,10 +334,18 @@ const struct cli_command cli_commands[] = {
 	  .examples = "plugins check ./fair2.so", .run = plugin_check_run },
 	{ .noun = "plugins", .alias = "plugin", .verb = "test", .args = "FILE", .args_min = 1, .args_max = 1,
 	  .options = plugin_test_options, .summary = "does this backend keep what backend.h promises",
-	  .text = "A line for each promise, tried in a process of its own with a deadline. Devices are prepared, released, "
+	  .text = "For plugins of the kind backend. A line for each promise, tried in a process of its own with a deadline. Devices are prepared, released, "
 	          "and so scrubbed: run it where no lease has them. Devices on which the backend sees a process are left alone. "
 	          "Ends with 1 when a promise is broken.",
 	  .examples = "plugins test ./mygpu.so\nplugins test ./mygpu.so --option root=/tmp/sys --json", .run = plugin_test_run },
+	{ .noun = "simulate", .options = simulate_options,
+	  .summary = "jobs through a scheduler, or requests through a router, in virtual time",
+	  .text = "--jobs loads the scheduler as sluiced does; --trace sends requests by sluiced's own rules, or another router's, to "
+	          "models of engines. No daemon is asked. Columns, and what is left out: sluicectl help simulation.",
+	  .examples = "simulate --cluster nodes.csv --jobs jobs.csv --every 10 --copies 12 --until-last\n"
+	              "simulate --cluster nodes.csv --jobs jobs.csv --config ./sluice.lua --scheduler ./mine.so --json\n"
+	              "simulate --cluster '8*qwen3-8b-h100' --trace mooncake.jsonl --capacity --compare all",
+	  .run = simulate_run },
 	{ .noun = "version", .summary = "the version", .examples = "version", .run = version_run },
 	{ .noun = "completion", .args = "bash|zsh|fish", .args_min = 1, .args_max = 1, .summary = "a shell's completion script",
 	  .examples = "completion bash > /etc/bash_completion.d/sluicectl", .run = completion_run },
@@ -313,6 +358,21 @@ const struct cli_command cli_commands[] = {
 };
 
 const struct cli_topic cli_topics[] = {
+	{ "simulation", "what sluicectl simulate reads and what it leaves out",
+	  "--jobs   Columns of the machines: sn or name, cpu_milli, memory_mib, gpu (how many), model. Of the\n"
+	  "         jobs: name, cpu_milli, memory_mib, num_gpu, gpu_milli; where they are there gpu_spec\n"
+	  "         (models that will do, with | between them), queue (else qos), priority, and in seconds\n"
+	  "         creation_time, scheduled_time, deletion_time, time_limit. A sluice.lua must have the jobs'\n"
+	  "         queues; without one they are owed nothing and may borrow everything.\n"
+	  "         The scheduler's answers are held to sluiced's own checks. As with real leases devices are\n"
+	  "         whole: a job that wants a part of a GPU gets one for itself. A job runs on one machine.\n"
+	  "         Cpu and host memory are not counted; jobs without a GPU do not wait; those without a\n"
+	  "         recorded run are left out. A job that would do with several models is bound to the one\n"
+	  "         of which there is most. Without time_limit its limit is three times its run, rounded up\n"
+	  "         to a quarter of an hour. Starting takes no time. Who is preempted uses 30 s of notice,\n"
+	  "         loses its work and asks again at once; with --suspendable it loses none.\n"
+	  "--trace  Engines are models: batches, chunked prefill, KV caches with preemption. Expect the order\n"
+	  "         of rules from it, not milliseconds.\n" },
 	{ "exit-codes", "exit codes",
 	  "0    done\n"
 	  "1    failed, or refused by sluiced\n"
@@ -323,6 +383,7 @@ const struct cli_topic cli_topics[] = {
 	  "6    a wait ran out\n"
 	  "run and attach end with the program's own code, and these:\n"
 	  "128+N   signal N ended it\n"
+	  "123  it ended with 0, but bytes of its output were lost on the way\n"
 	  "124  its time was over\n"
 	  "125  sluice failed before the program began, or the lease was refused, cancelled or preempted\n"
 	  "126  the program cannot be executed\n"

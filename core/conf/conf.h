@@ -141,6 +141,15 @@ struct conf_requirement {
 	const char *field, *what; /* "weights", "a GGUF file" */
 };
 
+/* What clients can ask an engine for, by the path of the inference door. */
+enum conf_door {
+	CONF_DOOR_CHAT = 1, CONF_DOOR_COMPLETIONS, CONF_DOOR_EMBEDDINGS, CONF_DOOR_RESPONSES, CONF_DOOR_RERANK, CONF_DOOR_SCORE,
+	CONF_DOOR_MESSAGES, CONF_DOOR_COUNT_TOKENS, CONF_DOORS,
+	/* A bit for each, as 1 << door: those of an engine whose file does not say. */
+	CONF_DOORS_DEFAULT = 1 << CONF_DOOR_CHAT | 1 << CONF_DOOR_COMPLETIONS | 1 << CONF_DOOR_EMBEDDINGS
+};
+extern const char *const conf_door_names[CONF_DOORS + 1]; /* NULL-terminated; the first, of no door, is empty */
+
 enum { CONF_STRIP_MAX = 64, CONF_STRIP_NAME_MAX = 31 }; /* names, and bytes of one */
 
 /* What one engine file (lua/engines/NAME.lua) says about its kind of server; the parts that need no call. */
@@ -155,6 +164,7 @@ struct conf_engine {
 	int full_status[4];        /* statuses that mean "full here, try another", 0-terminated */
 	const char **strip;        /* body members that must not reach it, NULL-terminated */
 	int64_t keepalive_ms;      /* idle connections are reused for so long */
+	uint32_t doors;            /* those that it serves, 1 << enum conf_door */
 	bool close_after_stream;   /* it closes the connection behind each stream, whatever it announces */
 	struct conf_step step;
 	struct conf_requirement *requires;
@@ -213,10 +223,12 @@ struct conf {
 	size_t body_max;
 	int connections_max;         /* inference door, all workers */
 	int64_t header_ms, body_ms, idle_ms, write_ms; /* time limits of a client connection */
+	int64_t output_wait_ms; /* a program waits so long for an attached client that reads none of its output */
 	double retry_ratio;          /* retries per request, with a floor of 3 in a burst */
 	int log_level;               /* enum sl_log_level */
 	bool log_requests;
 	int64_t journal_bytes;       /* a segment of the ledger's journal */
+	int64_t keep_ms;             /* records older than that are folded into sums, 0: none */
 	int64_t charge_ms;           /* a running lease is charged at least this often */
 
 	struct conf_model *models;

@@ -10,6 +10,9 @@
 
 enum { ARGUMENTS_MAX = 512 };
 
+const char *const conf_door_names[CONF_DOORS + 1] = { "", "chat", "completions", "embeddings", "responses", "rerank", "score",
+	"messages", "count_tokens", NULL };
+
 struct engine_reader {
 	struct loader *l;
 	struct conf_engine *engine;
@@ -81,6 +84,29 @@ static void take_strip(struct engine_reader *r, lua_State *L)
 	lua_pop(L, 1);
 }
 
+/* doors = { "chat", ... }: what it serves. */
+static void take_doors(struct engine_reader *r, lua_State *L)
+{
+	int type = lua_getfield(L, -1, "doors");
+	size_t n = type == LUA_TTABLE ? lua_rawlen(L, -1) : 0;
+	r->engine->doors = type == LUA_TNIL ? CONF_DOORS_DEFAULT : 0;
+	for (size_t i = 0; i < n && i < CONF_DOORS; i++) {
+		lua_rawgeti(L, -1, (lua_Integer) i + 1);
+		const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+		unsigned door = 1;
+		while (conf_door_names[door] && strcmp(conf_door_names[door], name) != 0)
+			door++;
+		if (door == CONF_DOORS)
+			r->wrong = "doors";
+		else
+			r->engine->doors |= 1u << door;
+		lua_pop(L, 1);
+	}
+	if (!r->engine->doors || n >= CONF_DOORS)
+		r->wrong = "doors";
+	lua_pop(L, 1);
+}
+
 /* step = { base =, prefill =, quadratic =, sequence =, context = }, milliseconds. */
 static void take_step(struct engine_reader *r, lua_State *L)
 {
@@ -115,7 +141,7 @@ static void take_step(struct engine_reader *r, lua_State *L)
 static int read_engine(lua_State *L)
 {
 	static const char *const known[] = { "name", "summary", "health", "metrics", "unix_socket", "usage_option",
-		"usage_running", "full", "strip", "keepalive", "close_after_stream", "step", "requires",
+		"usage_running", "full", "strip", "doors", "keepalive", "close_after_stream", "step", "requires",
 		"command", NULL };
 	struct engine_reader *r = lua_touserdata(L, 1);
 	struct conf_engine *engine = r->engine;
@@ -145,6 +171,7 @@ static int read_engine(lua_State *L)
 	take_bool(r, L, "close_after_stream", &engine->close_after_stream);
 	take_full(r, L);
 	take_strip(r, L);
+	take_doors(r, L);
 	take_step(r, L);
 	engine_take_requires(L, r->l, engine);
 	lua_getfield(L, -1, "keepalive");

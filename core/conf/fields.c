@@ -72,6 +72,8 @@ const struct conf_field conf_fields[] = {
 	  .help = "a connection without a request" },
 	{ "limits", "write", FIELD_DURATION, AT(conf, write_ms), TIME_SET, .fallback = "\"30s\"",
 	  .help = "a client that takes no byte of its answer" },
+	{ "limits", "output_wait", FIELD_DURATION, AT(conf, output_wait_ms), .min = 0, .max = 60 * MINUTE, .fallback = "\"30s\"",
+	  .help = "how long a program waits for an attached client (sluicectl run, attach) that reads none of its output; 0: not" },
 
 	{ "retry", "ratio", FIELD_NUMBER, AT(conf, retry_ratio), .min = 0, .max = 1, .fallback = "0.1",
 	  .help = "retries against other replicas, as a part of all requests" },
@@ -84,6 +86,9 @@ const struct conf_field conf_fields[] = {
 	  .fallback = "\"16M\"", .help = "size of one file of the journal" },
 	{ "journal", "gap", FIELD_MICROS, AT(conf, commit_gap_us), .min = 0, .max = 1000000, .fallback = "\"500us\"",
 	  .help = "between commits while many answers wait for one: \"500us\", \"2ms\"" },
+
+	{ "ledger", "keep", FIELD_DURATION, AT(conf, keep_ms), .min = 1000, .max = 100 * 365ll * 24 * 60 * MINUTE,
+	  .help = "records older than that become sums by hour and go: \"400d\"; default: every record stays" },
 
 	{ "model", "engine", FIELD_NAME, AT(conf_model, engine),
 	  .help = "what serves it: llamacpp, vllm, sglang, openai or a file of your own; default with endpoints: openai" },

@@ -64,6 +64,7 @@ static struct conf *new_conf(void)
 	conf->body_ms = 60000;
 	conf->idle_ms = 75000;
 	conf->write_ms = 30000;
+	conf->output_wait_ms = 30000;
 	conf->retry_ratio = 0.1;
 	conf->log_level = SL_LOG_INFO;
 	conf->log_requests = true;

@@ -233,10 +233,12 @@ static void settings_json(json_t *o, const struct conf *c)
 	set_int(o, "body_ms", c->body_ms);
 	set_int(o, "idle_ms", c->idle_ms);
 	set_int(o, "write_ms", c->write_ms);
+	set_int(o, "output_wait_ms", c->output_wait_ms);
 	json_object_set_new(o, "retry_ratio", json_real(c->retry_ratio));
 	set_text(o, "log_level", levels[c->log_level & 3]);
 	json_object_set_new(o, "log_requests", json_boolean(c->log_requests));
 	set_int(o, "journal_bytes", c->journal_bytes);
+	set_int(o, "keep_ms", c->keep_ms);
 	set_int(o, "charge_every_ms", c->charge_ms);
 }
 
@@ -304,7 +306,7 @@ static void put_fields(struct buf *out, const char *block)
 
 void conf_write_example(struct buf *out)
 {
-	static const char *const blocks[] = { "agent", "policy", "page", "limits", "retry", "log", "journal", NULL };
+	static const char *const blocks[] = { "agent", "policy", "page", "limits", "retry", "log", "journal", "ledger", NULL };
 	static const char *const named[] = { "model", "price", "replicas", "endpoint", "tier", "limit", "tenant", "queue", "cohort", "kind",
 	                                     NULL };
 	buf_puts(out, "-- sluice.lua: what runs here. Lines behind -- are the defaults; see sluice.lua(5).\n\n");

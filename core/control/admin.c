@@ -37,8 +37,8 @@ void control_reload(struct call *call)
 		return;
 	}
 	json_t *error = json_pack("{s:o, s:s, s:n, s:s, s:s}", "message",
-	                          json_sprintf("%zu findings. The running configuration %s stays", json_array_size(findings),
-	                                       control->conf->id),
+	                          json_sprintf("%zu finding%s. The running configuration %s stays", json_array_size(findings),
+	                                       json_array_size(findings) == 1 ? "" : "s", control->conf->id),
 	                          "type", "invalid_request_error", "param", "code", "invalid_configuration", "try", "sluiced --check");
 	call_json(call, 422, json_pack("{s:o, s:o}", "error", error, "findings", findings));
 }

@@ -153,8 +153,6 @@ bool call_query(const struct call *call, const char *name, char *out, size_t roo
 bool call_query_int(struct call *call, const char *name, int64_t min, int64_t max, int64_t fallback, int64_t *out);
 /* RFC 3339 or a date, as Unix ms; absent: 0. False: answered with 400. */
 bool call_query_time(struct call *call, const char *name, uint64_t *out);
-/* Decodes %XX in one piece of a URL; '+' is a space where `plus`. False: bad encoding, NUL, or no room. */
-bool control_decode(sl_str text, bool plus, char *out, size_t room, size_t *len);
 /* The body as an object, whose members are all among `fields` (NULL-terminated). An empty body is an empty object.
  * Borrowed. NULL: answered with 400. */
 json_t *call_body(struct call *call, const char *const *fields);
@@ -252,15 +250,12 @@ void control_ledger(struct call *call);
 /* leases.c: the lease of params[0] that the caller may see, without its environment; the caller decrefs. NULL: answered
  * with 404, or 409 when the name is that of several. */
 json_t *call_own_lease(struct call *call, uint64_t *number);
+/* The same for whom its log is wanted: also answered, with 404, when that is no longer kept. */
+json_t *call_own_log(struct call *call, uint64_t *number);
 /* One's own: same tenant and same user; a caller without a user has the whole tenant's. */
 bool call_owns_lease(const struct call *call, const json_t *lease);
 bool control_lease_over(const json_t *lease);
 /* Takes the reference and gives one without what is nobody's business. */
 json_t *control_lease_public(json_t *lease);
-/* usage.c: sums of one time range as members of an object */
-json_t *control_sum_json(const sl_bill_sum *sum);
-/* bill.c: sums of requests and leases; from a store that has none of leases (ABI 1.0), of requests. The feeder's thread. */
-int control_bill(const sl_store_ops *store, void *store_self, const sl_bill_filter *filter, uint32_t by,
-                 int (*each)(void *arg, const sl_bill_sum *), void *arg, sl_error *error);
 
 #endif

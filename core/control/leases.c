@@ -10,8 +10,7 @@
 #include "core/base/str.h"
 #include "core/control/inner.h"
 
-enum { ARGV_MAX = 4096, NOTICE_DEFAULT_S = 10, NOTICE_MAX_S = 3600,
-       LOG_MAX = 8 * 1024 * 1024 };
+enum { ARGV_MAX = 4096, NOTICE_DEFAULT_S = 10, NOTICE_MAX_S = 3600 };
 
 json_t *control_lease_public(json_t *lease)
 {
@@ -336,13 +335,20 @@ static int take_lease(void *arg, sl_str id, sl_str text)
 	return 1;
 }
 
-static int ask_history(void *data, const sl_store_ops *store, void *store_self, sl_error *error)
+/* Only the store may know it. */
+static int ask_lease(void *data, const sl_store_ops *store, void *store_self, sl_error *error)
 {
 	struct history *h = data;
 	const sl_lease_filter filter = { .size = sizeof filter, .before = h->number + 1, .limit = 1 };
-	if (!h->lease && SL_STORE_HAS(store, lease_list)) {
-		int code = store->lease_list(store_self, &filter, take_lease, h, error);
-		if (code != SL_OK || !h->lease)
+	return SL_STORE_HAS(store, lease_list) ? store->lease_list(store_self, &filter, take_lease, h, error) : SL_OK;
+}
+
+static int ask_history(void *data, const sl_store_ops *store, void *store_self, sl_error *error)
+{
+	struct history *h = data;
+	if (!h->lease) {
+		int code = ask_lease(h, store, store_self, error);
+		if (code != SL_OK || (!h->lease && SL_STORE_HAS(store, lease_list)))
 			return code;
 	}
 	return store->lease_history(store_self, str_of(h->id), add_change, h, error);
@@ -361,17 +367,14 @@ static void answer_history(struct call *call, int code, const sl_error *error)
 	call_json(call, 200, control_lease_public(json_incref(h->lease)));
 }
 
-void control_lease_show(struct call *call)
+/* Takes over `lease`. False: there is none of that number. */
+static bool begin_history(struct call *call, uint64_t number, json_t *lease)
 {
-	uint64_t number;
-	if (!find_lease(call, &number))
-		return;
-	json_t *lease = number ? pool_lease(call->control->pool, number) : NULL;
 	struct history *h = number && number < INT64_MAX ? calloc(1, sizeof *h) : NULL;
 	if (!h) {
 		json_decref(lease);
 		unknown_lease(call);
-		return;
+		return false;
 	}
 	snprintf(h->id, sizeof h->id, "L%llu", (unsigned long long) number);
 	h->number = number;
@@ -379,8 +382,51 @@ void control_lease_show(struct call *call)
 	h->changes = json_array();
 	call->data = h;
 	call->free_data = free_history;
+	return true;
+}
+
+void control_lease_show(struct call *call)
+{
+	uint64_t number;
+	if (!find_lease(call, &number) ||
+	    !begin_history(call, number, number ? pool_lease(call->control->pool, number) : NULL))
+		return;
 	if (!call_ask(call, ask_history, answer_history))
 		answer_history(call, SL_EUNAVAILABLE, NULL);
+}
+
+static void say_gone(struct call *call, const char *id)
+{
+	call_fail(call, 404, "no_log", NULL, NULL, "the log of %s is no longer kept (" POOL_ENDED_WORDS ")", id);
+}
+
+static void answer_gone(struct call *call, int code, const sl_error *error)
+{
+	const struct history *h = call->data;
+	(void) error;
+	if (code == SL_OK && h->lease && (call_owns_lease(call, h->lease) || call_is_operator(call)))
+		say_gone(call, h->id);
+	else
+		unknown_lease(call);
+}
+
+json_t *call_own_log(struct call *call, uint64_t *number)
+{
+	if (!find_lease(call, number))
+		return NULL;
+	json_t *lease = *number ? pool_lease(call->control->pool, *number) : NULL;
+	bool known = lease != NULL, kept = known && pool_log_kept(call->control->pool, *number);
+	json_decref(lease);
+	if (known && (lease = call_own_lease(call, number)) && !kept) {
+		say_gone(call, json_get_str(lease, "lease", ""));
+		json_decref(lease);
+		return NULL;
+	}
+	if (known)
+		return lease;
+	if (begin_history(call, *number, NULL) && !call_ask(call, ask_lease, answer_gone))
+		unknown_lease(call);
+	return NULL;
 }
 
 void control_lease_release(struct call *call)
@@ -461,86 +507,4 @@ void control_lease_stdin(struct call *call)
 		return;
 	call_fail_error(call, &error);
 	call_unref(call);
-}
-
-/* All that is kept, piece by piece. */
-struct log_answer {
-	struct buf bytes;
-	uint64_t number;
-	char source[8];
-	size_t left;
-};
-
-static void free_log_answer(void *data)
-{
-	struct log_answer *answer = data;
-	buf_free(&answer->bytes);
-	free(answer);
-}
-
-static bool ask_logs(struct call *call, int64_t from, sl_error *error);
-
-static void on_logs(void *arg, const char *data, size_t len, uint64_t from, uint64_t next)
-{
-	struct call *call = arg;
-	struct log_answer *answer = call->data;
-	sl_error error = { 0 };
-	(void) from;
-	if (call->x && data) {
-		len = len < answer->left ? len : answer->left;
-		answer->left -= len;
-		buf_put(&answer->bytes, data, len);
-	}
-	if (call->x && !data && !answer->bytes.len)
-		call_fail(call, 404, "no_log", NULL, NULL, "this output is not kept any more, or the agent is away");
-	else if (call->x && (!data || !len || !answer->left || next > INT64_MAX || !ask_logs(call, (int64_t) next, &error)))
-		call_text(call, 200, "application/octet-stream", buf_str(&answer->bytes));
-	call_unref(call);
-}
-
-static bool ask_logs(struct call *call, int64_t from, sl_error *error)
-{
-	struct log_answer *answer = call->data;
-	call_ref(call);
-	if (pool_logs(call->control->pool, answer->number, answer->source, from, answer->left, on_logs, call, error) == SL_OK)
-		return true;
-	call_unref(call);
-	return false;
-}
-
-void control_lease_logs(struct call *call)
-{
-	int64_t from, max;
-	uint64_t number;
-	char source[8];
-	sl_error error = { 0 };
-	json_t *lease = call_own_lease(call, &number);
-	if (!lease)
-		return;
-	bool open = !control_lease_over(lease);
-	json_decref(lease);
-	if (!call_query(call, "source", source, sizeof source))
-		strcpy(source, "out");
-	if (strcmp(source, "out") != 0 && strcmp(source, "err") != 0) {
-		call_fail(call, 400, "invalid_parameter", "source", "source=out", "source is out or err");
-		return;
-	}
-	if (!call_query_int(call, "from", -INT64_MAX, INT64_MAX, 0, &from) || !call_query_int(call, "max", 1, LOG_MAX, LOG_MAX, &max))
-		return;
-	struct log_answer *answer = calloc(1, sizeof *answer);
-	call->data = answer;
-	call->free_data = free_log_answer;
-	if (!answer) {
-		call_fail(call, 503, "out_of_memory", NULL, NULL, "out of memory");
-		return;
-	}
-	answer->number = number;
-	answer->left = (size_t) max;
-	memcpy(answer->source, source, sizeof source);
-	if (ask_logs(call, from, &error))
-		return;
-	if (open && error.code == SL_ENOTFOUND) /* it does not run yet: it has written nothing */
-		call_text(call, 200, "application/octet-stream", STR(""));
-	else
-		call_fail_error(call, &error);
 }

@@ -4,14 +4,13 @@ core_control_libcontrol_a_SOURCES = \
 	core/control/admin.c \
 	core/control/answer.c \
 	core/control/auth.c \
-	core/control/bill.c \
 	core/control/call.c \
 	core/control/control.c core/control/control.h core/control/inner.h \
 	core/control/devices.c \
 	core/control/events.c \
 	core/control/focus.c core/control/focus.h core/control/focus_csv.c \
 	core/control/leases.c \
-	core/control/lease_list.c \
+	core/control/lease_list.c core/control/lease_logs.c \
 	core/control/ledger.c \
 	core/control/limits.c \
 	core/control/models.c \

@@ -221,7 +221,12 @@ void control_keys(struct call *call)
 		call_json(call, 200, json_array());
 		return;
 	}
-	call_json(call, 200, identity_keys(call->control->identity, tenant[0] ? str_of(tenant) : (sl_str){ 0 }, clock_wall_ms()));
+	json_t *keys = identity_keys(call->control->identity, tenant[0] ? str_of(tenant) : (sl_str){ 0 }, clock_wall_ms());
+	/* Own things only, as with leases: in the default tenant is everybody. Who has no name is the whole tenant. */
+	for (size_t i = json_array_size(keys); !call_is_operator(call) && call->who.user[0] && i-- > 0;)
+		if (strcmp(json_get_str(json_array_get(keys, i), "user", ""), call->who.user) != 0)
+			json_array_remove(keys, i);
+	call_json(call, 200, keys);
 }
 
 static void make_key(struct call *call, const struct identity_key_request *request)

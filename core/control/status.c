@@ -11,6 +11,7 @@
 #include "core/base/metrics.h"
 #include "core/base/str.h"
 #include "core/control/inner.h"
+#include "core/ledger/bill.h"
 
 void control_healthz(struct call *call)
 {
@@ -52,7 +53,8 @@ static void set_gauges(struct control *control)
 	const struct {
 		const char *state;
 		unsigned n;
-	} devices[] = { { "leased", t.leased }, { "free", t.free }, { "faulty", t.faulty }, { "draining", t.draining } },
+	} devices[] = { { "leased", t.leased }, { "free", t.free }, { "faulty", t.faulty }, { "draining", t.draining },
+	              { "unknown", t.unknown }, { "held", t.held } },
 	  leases[] = { { "running", t.running }, { "waiting", t.waiting } };
 	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
 		metrics_set(metrics_gauge("sluice_devices", "Devices of the pool.", "state", devices[i].state), devices[i].n);
@@ -100,7 +102,7 @@ static int keep_sum(void *arg, const sl_bill_sum *sum)
 static int ask_today(void *data, const sl_store_ops *store, void *store_self, sl_error *error)
 {
 	struct today *today = data;
-	return control_bill(store, store_self, &today->filter, 0, keep_sum, today, error);
+	return ledger_bill(store, store_self, &today->filter, 0, keep_sum, today, error);
 }
 
 static void need(json_t *list, const char *command, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -171,9 +173,10 @@ static json_t *about_pool(struct control *control)
 {
 	struct pool_totals t;
 	pool_totals(control->pool, &t);
-	return json_pack("{s:{s:i, s:i, s:i, s:i, s:i}, s:{s:i, s:i, s:I}}", "gpus", "total", (int) t.devices, "leased", (int) t.leased,
-	                 "free", (int) t.free, "faulty", (int) t.faulty, "draining", (int) t.draining, "leases", "running",
-	                 (int) t.running, "waiting", (int) t.waiting, "longest_wait_s", (json_int_t) (t.longest_wait_ms / 1000));
+	return json_pack("{s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i}, s:{s:i, s:i, s:I}}", "gpus", "total", (int) t.devices,
+	                 "leased", (int) t.leased, "free", (int) t.free, "faulty", (int) t.faulty, "draining", (int) t.draining,
+	                 "unknown", (int) t.unknown, "held", (int) t.held, "leases", "running", (int) t.running, "waiting",
+	                 (int) t.waiting, "longest_wait_s", (json_int_t) (t.longest_wait_ms / 1000));
 }
 
 /* What the parts say goes into one object. */
@@ -202,7 +205,7 @@ static void answer(struct call *call, const sl_bill_sum *today)
 	                     count_state(models, "starting"), "none", count_state(models, "none"), "failed",
 	                     count_state(models, "failed")));
 	merge(out, control->callbacks.gateway_status(control->arg));
-	json_object_set_new(out, "today", today ? control_sum_json(today) : json_null());
+	json_object_set_new(out, "today", today ? ledger_sum_json(today) : json_null());
 	json_object_set_new(out, "currency", json_string(conf->currency));
 	json_object_set_new(out, "agents", pool_agents(control->pool));
 	json_object_set_new(out, "needs_you", needs_you);

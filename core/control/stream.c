@@ -9,8 +9,9 @@
 #include "core/base/str.h"
 #include "core/control/inner.h"
 
-/* A client that is so far behind is cut: it comes back with the offsets that it has reached. */
-enum { BACKLOG_MAX = 1024 * 1024, PING_MS = 15000, PIECE_MAX = 48 * 1024 };
+/* A client that does not keep up gets no more output until it has read on. One that is so far behind that even its states
+ * do not fit is cut: it comes back with the offsets that it has reached. */
+enum { BACKLOG_HOLD = 128 * 1024, BACKLOG_MAX = 2 * 1024 * 1024, PING_MS = 15000, PIECE_MAX = 48 * 1024 };
 
 struct stream {
 	struct call *call;       /* a reference */
@@ -46,6 +47,7 @@ static void finish(struct stream *stream)
 	if (!x)
 		return;
 	stream->x = NULL;
+	x->on_drained = NULL;
 	stop(stream);
 	http_respond_end(x);
 }
@@ -100,6 +102,16 @@ static void send_log(struct stream *stream, const struct pool_event *event)
 			send_line(stream, buf_str(&line));
 	}
 	buf_free(&line);
+	if (stream->x && http_respond_backlog(stream->x) > BACKLOG_HOLD)
+		pool_watch_hold(stream->watch, true);
+}
+
+static void on_drained(struct http_exchange *x)
+{
+	struct call *call = x->data;
+	struct stream *stream = call->data;
+	if (stream && stream->x)
+		pool_watch_hold(stream->watch, false);
 }
 
 /* Changes alone: the same state and reason again is no news. */
@@ -145,6 +157,7 @@ static struct stream *begin(struct call *call)
 	stream->ping.data = stream;
 	uv_timer_start(&stream->ping, on_ping, PING_MS, PING_MS);
 	/* The exchange is the stream's now. */
+	stream->x->on_drained = on_drained;
 	call->closed = on_client_closed;
 	call->data = stream;
 	call->x = NULL;
@@ -155,11 +168,12 @@ static struct stream *begin(struct call *call)
 void control_lease_stream(struct call *call)
 {
 	uint64_t number;
-	int64_t out, err;
-	json_t *lease = call_own_lease(call, &number);
+	int64_t out, err, attached;
+	json_t *lease = call_own_log(call, &number);
 	if (!lease)
 		return;
-	if (!call_query_int(call, "out", -INT64_MAX, INT64_MAX, 0, &out) || !call_query_int(call, "err", -INT64_MAX, INT64_MAX, 0, &err)) {
+	if (!call_query_int(call, "out", -INT64_MAX, INT64_MAX, 0, &out) || !call_query_int(call, "err", -INT64_MAX, INT64_MAX, 0, &err) ||
+	    !call_query_int(call, "attached", 0, 1, 0, &attached)) {
 		json_decref(lease);
 		return;
 	}
@@ -175,6 +189,8 @@ void control_lease_stream(struct call *call)
 		struct pool_watch *watch = pool_watch(call->control->pool, number, true, out, err, on_event, stream);
 		if (stream->x) {
 			stream->watch = watch;
+			if (watch && attached)
+				pool_watch_pace(watch);
 		} else if (watch) {
 			pool_unwatch(watch);
 		}

@@ -4,6 +4,7 @@
 
 #include "core/base/str.h"
 #include "core/control/inner.h"
+#include "core/http/query.h"
 
 static const struct control_route routes[] = {
 	{ "GET", "/healthz", ROLE_OPEN, control_healthz, true },
@@ -91,7 +92,7 @@ static bool decode_params(const sl_str raw[CALL_PARAMS_MAX], char store[CALL_PAT
 	size_t used = 0;
 	for (size_t i = 0; i < CALL_PARAMS_MAX && raw[i].ptr; i++) {
 		size_t len;
-		if (!control_decode(raw[i], false, store + used, CALL_PATH_MAX - used, &len))
+		if (!http_decode(raw[i], false, store + used, CALL_PATH_MAX - used, &len))
 			return false;
 		params[i] = (sl_str){ store + used, len };
 		used += len + 1;

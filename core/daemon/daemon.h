@@ -82,7 +82,11 @@ int privileges_drop(struct daemon *d, sl_error *error);
 void watchdog_start(struct daemon *d);
 void watchdog_free(struct daemon *d); /* the loop has ended */
 
+/* fit.c: warnings about models that the declared devices could never serve. */
+void fit_check(const struct conf *conf, struct buf *report);
+
 /* plugins.c */
+struct plugin_spec plugins_spec(const struct conf_plugin *p, char where[256]);
 int plugins_check(const struct conf *conf, struct buf *report);
 /* All but backends and launchers, which are the agent's. */
 int plugins_open(struct daemon *d, sl_error *error);

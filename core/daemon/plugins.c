@@ -9,7 +9,7 @@
 #include "core/base/str.h"
 #include "core/daemon/daemon.h"
 
-static struct plugin_spec spec_of(const struct conf_plugin *p, char where[256])
+struct plugin_spec plugins_spec(const struct conf_plugin *p, char where[256])
 {
 	where[0] = '\0';
 	if (p->place.file)
@@ -34,7 +34,7 @@ int plugins_check(const struct conf *conf, struct buf *report)
 	for (size_t i = 0; i < conf->n_plugins; i++) {
 		char where[256];
 		sl_error error;
-		struct plugin_spec spec = spec_of(&conf->plugins[i], where);
+		struct plugin_spec spec = plugins_spec(&conf->plugins[i], where);
 		json_t *options = options_with_path(conf, &conf->plugins[i]);
 		spec.options = options;
 		int found = plugin_check(&spec, &none, NULL, &error);
@@ -45,6 +45,8 @@ int plugins_check(const struct conf *conf, struct buf *report)
 		if (!conf->plugins[i].optional)
 			code = SL_EINVAL;
 	}
+	if (code == SL_OK)
+		fit_check(conf, report);
 	return code;
 }
 
@@ -73,7 +75,7 @@ static int tenant_find(void *ctx, sl_str tenant, sl_str tier, sl_identity *out, 
 static int open_one(struct daemon *d, const struct conf_plugin *p, sl_error *error)
 {
 	char where[256];
-	struct plugin_spec spec = spec_of(p, where);
+	struct plugin_spec spec = plugins_spec(p, where);
 	struct plugin **slot = spec.kind == SL_KIND_STORE ? &d->store : spec.kind == SL_KIND_SCHEDULER ? &d->scheduler : NULL;
 	if (spec.kind == SL_KIND_AUTH) {
 		if (d->n_auth == GATEWAY_AUTH_MAX)
@@ -117,26 +119,95 @@ int plugins_open(struct daemon *d, sl_error *error)
 	return SL_OK;
 }
 
-static struct plugin *running(const struct daemon *d, const struct conf_plugin *p)
+/* "fair" of a name, or of the path of a file. */
+static bool is_called(const struct plugin *plugin, const char *name)
+{
+	const char *slash = strrchr(name, '/'), *file = slash ? slash + 1 : name, *own = plugin_name(plugin);
+	size_t len = strlen(own);
+	return strncmp(file, own, len) == 0 && (file[len] == '\0' || (slash && strcmp(file + len, ".so") == 0));
+}
+
+/* What runs of all kinds that are sluiced's, and which declaration each one got. */
+struct match {
+	struct plugin *running[GATEWAY_AUTH_MAX + 2];
+	const struct conf_plugin *got[GATEWAY_AUTH_MAX + 2];
+	unsigned n;
+};
+
+static void match_one(struct match *m, const struct conf_plugin *p, const json_t *options)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		if (!m->got[i] && plugin_kind(m->running[i]) == plugin_kind_number(str_of(p->kind)) &&
+		    is_called(m->running[i], p->name) && (!options || plugin_could_take(m->running[i], options))) {
+			m->got[i] = p;
+			return;
+		}
+}
+
+static bool is_ours(const struct conf_plugin *p)
 {
 	uint32_t kind = plugin_kind_number(str_of(p->kind));
-	struct plugin *one = kind == SL_KIND_STORE ? d->store : kind == SL_KIND_SCHEDULER ? d->scheduler : NULL;
-	if (one && (strcmp(plugin_name(one), p->name) == 0 || strchr(p->name, '/')))
-		return one;
-	for (unsigned i = 0; i < d->n_auth && kind == SL_KIND_AUTH; i++)
-		if (strcmp(plugin_name(d->auth[i]), p->name) == 0)
-			return d->auth[i];
+	return kind != SL_KIND_BACKEND && kind != SL_KIND_LAUNCHER;
+}
+
+/* First those whose options an instance could take, wherever they stand; then the rest, who will say what cannot be
+ * changed. */
+static void match_all(struct match *m, const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->n_plugins; i++) {
+		json_t *options = options_with_path(conf, &conf->plugins[i]);
+		if (is_ours(&conf->plugins[i]))
+			match_one(m, &conf->plugins[i], options);
+		json_decref(options);
+	}
+	for (size_t i = 0; i < conf->n_plugins; i++) {
+		bool has = !is_ours(&conf->plugins[i]);
+		for (unsigned k = 0; k < m->n; k++)
+			has = has || m->got[k] == &conf->plugins[i];
+		if (!has)
+			match_one(m, &conf->plugins[i], NULL);
+	}
+}
+
+static struct plugin *matched(const struct match *m, const struct conf_plugin *p)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		if (m->got[i] == p)
+			return m->running[i];
 	return NULL;
+}
+
+static void warn_gone(const struct match *m, struct buf *report)
+{
+	bool moved = false;
+	const struct conf_plugin *last = NULL;
+	for (unsigned i = 0; i < m->n; i++) {
+		const char *kind = plugin_kind_name(plugin_kind(m->running[i]));
+		if (!m->got[i])
+			buf_printf(report, "warning: plugin \"%s/%s\" is not declared any more%s: it goes on until a restart\n", kind,
+			           plugin_name(m->running[i]), plugin_kind(m->running[i]) == SL_KIND_AUTH ? " and still lets callers in" : "");
+		if (!m->got[i] || plugin_kind(m->running[i]) != SL_KIND_AUTH)
+			continue;
+		moved = moved || (last && m->got[i] < last);
+		last = m->got[i];
+	}
+	if (moved)
+		buf_puts(report, "warning: the order of the auth plugins has changed: it is used after a restart\n");
 }
 
 int plugins_reconfigure(struct daemon *d, const struct conf *conf, struct buf *report)
 {
+	struct match m = { .n = 0 };
+	for (unsigned i = 0; i < d->n_auth; i++)
+		m.running[m.n++] = d->auth[i];
+	m.running[m.n++] = d->scheduler;
+	m.running[m.n++] = d->store;
+	match_all(&m, conf);
 	for (size_t i = 0; i < conf->n_plugins; i++) {
 		const struct conf_plugin *p = &conf->plugins[i];
-		uint32_t kind = plugin_kind_number(str_of(p->kind));
-		if (kind == SL_KIND_BACKEND || kind == SL_KIND_LAUNCHER)
+		if (!is_ours(p))
 			continue;
-		struct plugin *plugin = running(d, p);
+		struct plugin *plugin = matched(&m, p);
 		sl_error error;
 		if (!plugin) {
 			buf_printf(report, "warning: plugin \"%s/%s\" is new: it is used after a restart\n", p->kind, p->name);
@@ -147,6 +218,7 @@ int plugins_reconfigure(struct daemon *d, const struct conf *conf, struct buf *r
 			buf_printf(report, "warning: %s\n", error.text);
 		json_decref(options);
 	}
+	warn_gone(&m, report);
 	return SL_OK;
 }
 

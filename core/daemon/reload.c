@@ -63,8 +63,12 @@ int daemon_reload(struct daemon *d, struct buf *report)
 	warn_fixed(d->conf, conf, report);
 	plugins_reconfigure(d, conf, report);
 	prices_note(d, conf);
+	ledger_keep(d->ledger, (uint64_t) conf->keep_ms);
 	identity_configure(d->identity, conf);
 	pool_configure(d->pool, conf);
+	char outdated[512];
+	if (pool_agent_outdated(d->pool, outdated, sizeof outdated))
+		buf_printf(report, "warning: %s\n", outdated);
 	fleet_configure(d->fleet, conf, policy);
 	control_configure(d->control, conf, policy);
 	policy_close(d->policy);

@@ -10,6 +10,9 @@
 #include "core/base/log.h"
 #include "core/base/str.h"
 #include "core/daemon/daemon.h"
+#include "core/pool/pool.h"
+
+enum { HOUR_MS = 3600 * 1000 };
 
 static const sl_store_ops *store_ops(const struct daemon *d)
 {
@@ -54,7 +57,7 @@ struct horizon {
 
 static struct horizon find_horizon(const struct conf *conf)
 {
-	struct horizon h = { .sliding_ms = 3600 * 1000 }; /* a policy may have windows of its own */
+	struct horizon h = { .sliding_ms = HOUR_MS }; /* a policy may have windows of its own */
 	for (size_t t = 0; t < conf->n_tiers; t++)
 		for (size_t i = 0; i < conf->tiers[t].n_limits; i++) {
 			const struct quota_limit *l = &conf->tiers[t].limits[i];
@@ -116,6 +119,18 @@ static int each_sum(void *arg, const sl_usage_sum *s)
 	return 0;
 }
 
+/* Use of late whose records are gone already: as if all of its hour had been at its end. */
+static int each_folded(void *arg, const sl_fold_sum *s)
+{
+	const struct restoring *at = arg;
+	int64_t cost = s->cost_high || s->cost_low > INT64_MAX ? INT64_MAX : (int64_t) s->cost_low;
+	int64_t amounts[QUOTA_COST + 1] = { [QUOTA_REQUESTS] = s->requests, [QUOTA_TOKENS] = s->input_tokens + s->output_tokens,
+		[QUOTA_INPUT_TOKENS] = s->input_tokens, [QUOTA_OUTPUT_TOKENS] = s->output_tokens, [QUOTA_COST] = cost };
+	uint64_t end_ms = s->hour_ms + HOUR_MS - 1;
+	charge(arg, s->tenant, s->user, s->key, end_ms < at->now.wall_ms ? end_ms : at->now.wall_ms, amounts);
+	return 0;
+}
+
 static uint64_t month_start_ms(uint64_t wall_ms)
 {
 	time_t seconds = (time_t) (wall_ms / 1000);
@@ -131,15 +146,19 @@ int restore_quota(struct daemon *d, sl_error *error)
 	struct horizon h = find_horizon(d->conf);
 	uint64_t wall = clock_wall_ms();
 	struct restoring at = { .d = d, .now = { .mono_ms = clock_mono_ns() / 1000000, .wall_ms = wall } };
-	/* Recent use row by row, older use as sums of days: together each row once. */
-	uint64_t recent = wall > h.sliding_ms ? wall - h.sliding_ms : 0;
+	/* Recent use row by row, older use as sums of days: together each row once. Where records are kept for a shorter time
+	 * than limits look back, use of whole hours stands for them: from a full hour on, or one would be missed. */
+	uint64_t recent = wall > h.sliding_ms ? (wall - h.sliding_ms) / HOUR_MS * HOUR_MS : 0;
 	sl_usage_filter filter = { .size = sizeof filter, .since_ms = recent };
-	int code = store_ops(d)->usage_scan(plugin_self(d->store), &filter, 0, each_use, &at, error);
+	const sl_store_ops *ops = store_ops(d);
+	int code = ops->usage_scan(plugin_self(d->store), &filter, 0, each_use, &at, error);
+	if (code == SL_OK && SL_STORE_HAS(ops, fold_scan))
+		code = ops->fold_scan(plugin_self(d->store), &filter, each_folded, &at, error);
 	uint64_t since = h.total ? 1 : month_start_ms(wall);
 	if (code != SL_OK || (!h.total && !h.month) || since >= recent)
 		return code;
 	filter = (sl_usage_filter){ .size = sizeof filter, .since_ms = since, .until_ms = recent };
-	return store_ops(d)->usage_sum(plugin_self(d->store), &filter, SL_BY_DAY | SL_BY_TENANT | SL_BY_USER | SL_BY_KEY, each_sum,
+	return ops->usage_sum(plugin_self(d->store), &filter, SL_BY_DAY | SL_BY_TENANT | SL_BY_USER | SL_BY_KEY, each_sum,
 	                               &at, error);
 }
 
@@ -147,6 +166,13 @@ struct leases {
 	json_t *list;
 	uint64_t last;
 };
+
+/* The pool goes on to show it, and its output. */
+static bool ended_lately(const json_t *lease)
+{
+	return json_get_bool(lease, "ended", false) &&
+	       (uint64_t) json_get_int(lease, "ended_ms", 0) + POOL_ENDED_MS > clock_wall_ms();
+}
 
 static int each_lease(void *arg, sl_str id, sl_str text)
 {
@@ -158,30 +184,35 @@ static int each_lease(void *arg, sl_str id, sl_str text)
 	json_t *lease = json_parse(text, &error);
 	if (!lease)
 		log_warn("the stored lease %.*s is left out: %s", STR_ARG(id), error.text);
-	else if (json_get_bool(lease, "ended", false))
+	else if (json_get_bool(lease, "ended", false) && !ended_lately(lease))
 		json_decref(lease);
 	else
 		json_array_append_new(leases->list, lease);
 	return 0;
 }
 
-static int last_lease(void *arg, sl_str id, sl_str text)
+/* Newest first: the first has the last number. Open ones come by themselves. */
+static int newest_lease(void *arg, sl_str id, sl_str text)
 {
 	struct leases *leases = arg;
-	(void) text;
-	if (id.len > 1)
+	sl_error error;
+	if (!leases->last && id.len > 1)
 		str_to_u64((sl_str){ id.ptr + 1, id.len - 1 }, UINT64_MAX, &leases->last);
-	return 1;
+	json_t *lease = json_parse(text, &error);
+	if (lease && ended_lately(lease))
+		json_array_append(leases->list, lease);
+	json_decref(lease);
+	return 0;
 }
 
 json_t *restore_leases(struct daemon *d, uint64_t *last_number, sl_error *error)
 {
 	struct leases leases = { .list = json_array() };
 	const sl_store_ops *ops = store_ops(d);
-	const sl_lease_filter newest = { .size = sizeof newest, .limit = 1 };
+	const sl_lease_filter newest = { .size = sizeof newest, .limit = POOL_ENDED_MAX };
 	/* A store that can say which lease is the last need not show all that have ended. */
 	bool open_only = SL_STORE_HAS(ops, lease_list);
-	int code = open_only ? ops->lease_list(plugin_self(d->store), &newest, last_lease, &leases, error) : SL_OK;
+	int code = open_only ? ops->lease_list(plugin_self(d->store), &newest, newest_lease, &leases, error) : SL_OK;
 	if (code == SL_OK)
 		code = ops->lease_scan(plugin_self(d->store), open_only, each_lease, &leases, error);
 	if (code != SL_OK) {

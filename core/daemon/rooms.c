@@ -56,7 +56,7 @@ static int open_ledger(struct daemon *d, sl_error *error)
 	struct ledger_options options = { .folder = folder, .segment_bytes = (uint64_t) d->conf->journal_bytes,
 		/* Where no answer waits for it, a commit may gather more. */
 		.commit_gap_us = (uint64_t) (d->conf->durable ? d->conf->commit_gap_us : ASYNC_GAP_US), .store = plugin_ops(d->store), .store_self = plugin_self(d->store),
-		.committed = on_committed, .state = on_ledger_state, .arg = d };
+		.keep_ms = (uint64_t) d->conf->keep_ms, .committed = on_committed, .state = on_ledger_state, .arg = d };
 	/* Objects, leases and use are read before the ledger's thread has the store to itself: what the journal holds and
 	 * the store lacks is fed by ledger_open, so it comes first. */
 	d->ledger = ledger_open(&options, error);
@@ -190,6 +190,17 @@ static bool is_ready(void *arg, char *why, size_t room)
 	return false;
 }
 
+/* Where a collector of metrics asks. */
+static json_t *metrics_place(const struct conf *conf)
+{
+	char address[300];
+	if (!conf->metrics)
+		return json_sprintf("unix:%s, GET /metrics", conf->control);
+	http_address_text(conf->metrics, address, sizeof address);
+	bool is_unix = conf->metrics->any.sa_family == AF_UNIX;
+	return json_sprintf(is_unix ? "%s%s, GET /metrics" : "%s%s/metrics", is_unix ? "" : "http://", address);
+}
+
 static json_t *gateway_json(void *arg)
 {
 	struct daemon *d = arg;
@@ -200,7 +211,8 @@ static json_t *gateway_json(void *arg)
 	if (d->conf->n_listen)
 		http_address_text(&d->conf->listen[0], door, sizeof door);
 	bool plain = d->conf->n_listen && d->conf->listen[0].any.sa_family != AF_UNIX;
-	return json_pack("{s:o, s:i, s:{s:I, s:I, s:I, s:I, s:I}}", "door", json_sprintf("%s%s", plain ? "http://" : "", door),
+	return json_pack("{s:o, s:o, s:i, s:{s:I, s:I, s:I, s:I, s:I}}", "door",
+	                 json_sprintf("%s%s", plain ? "http://" : "", door), "metrics", metrics_place(d->conf),
 	                 "workers", d->conf->workers, "requests", "total", (json_int_t) totals.requests, "errors",
 	                 (json_int_t) totals.errors, "active", (json_int_t) totals.active, "connections",
 	                 (json_int_t) totals.connections, "held", (json_int_t) totals.held);

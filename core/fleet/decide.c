@@ -13,6 +13,7 @@ struct plan {
 	int outdated;     /* live ones of an old definition */
 	int fresh_coming; /* leasing or starting, of the definition that holds */
 	bool failed;      /* one fails in this very decision: the back-off begins */
+	bool lost;        /* and it has served */
 };
 
 static bool is_live(const struct fleet_unit *unit)
@@ -101,7 +102,7 @@ static void end_overdue(struct plan *plan)
 				plan->fresh_coming -= !unit->outdated;
 			}
 		} else if (unit->state == FLEET_READY && unit->sick >= FLEET_SICK_AFTER) {
-			plan->failed = true;
+			plan->failed = plan->lost = true;
 			let_go(plan, i, FLEET_SICK);
 		} else if (unit->state == FLEET_DRAINING && unit->running <= 0) {
 			add(plan, FLEET_RELEASE, FLEET_DRAINED, i);
@@ -218,7 +219,10 @@ size_t fleet_decide(struct fleet_mind *mind, const struct fleet_world *world, st
 	else
 		shrink(&plan, target);
 	grow(&plan, target);
-	if (plan.live == 0 && world->waiting > 0)
+	/* One that served and was lost comes back after a moment: those who wait do so as for a first start. */
+	bool comes = target > 0 && (plan.failed ? plan.lost && mind->failures < FLEET_LOSSES_WAITED
+	                                        : world->now_ms < mind->retry_ms && !fleet_backs_off(mind, world->now_ms));
+	if (plan.live == 0 && world->waiting > 0 && !comes)
 		add(&plan, FLEET_FAIL_WAITERS, FLEET_WANTED, SIZE_MAX);
 	return plan.n;
 }
@@ -254,8 +258,21 @@ uint64_t fleet_failed(struct fleet_mind *mind, uint64_t now_ms, uint32_t random)
 	delay -= (delay / 4 * random) >> 32;
 	mind->failures++;
 	mind->failed_ms = now_ms;
+	mind->start_failed = true;
 	mind->retry_ms = now_ms + delay;
 	return delay;
+}
+
+uint64_t fleet_lost(struct fleet_mind *mind, uint64_t now_ms, uint32_t random)
+{
+	uint64_t delay = fleet_failed(mind, now_ms, random);
+	mind->start_failed = false;
+	return delay;
+}
+
+bool fleet_backs_off(const struct fleet_mind *mind, uint64_t now_ms)
+{
+	return now_ms < mind->retry_ms && (mind->start_failed || mind->failures > FLEET_LOSSES_WAITED);
 }
 
 void fleet_want_more(struct fleet_mind *mind, const struct fleet_world *world)

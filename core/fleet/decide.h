@@ -20,6 +20,7 @@ enum {
 	FLEET_BACKOFF_MIN_MS = 1000,
 	FLEET_BACKOFF_MAX_MS = 5 * 60 * 1000,
 	FLEET_HEALTHY_MS = 60 * 1000, /* ready for so long after a failure: the failure is forgotten */
+	FLEET_LOSSES_WAITED = 3,      /* replicas lost in a row while requests wait for the next one; then they are refused */
 	FLEET_SICK_AFTER = 3,         /* health checks that fail in a row */
 	FLEET_MAKE_ROOM_MS = 5000,    /* a new replica waits so long for devices before an outdated one gives its own */
 	FLEET_DRAIN_POLL_MS = 100,
@@ -39,6 +40,7 @@ struct fleet_unit {
 struct fleet_mind {
 	unsigned failures;        /* starts and replicas that failed since one was healthy for FLEET_HEALTHY_MS */
 	uint64_t failed_ms;       /* the last of them */
+	bool start_failed;        /* the last of them never served */
 	uint64_t retry_ms;        /* nothing is started before */
 	uint64_t surplus_ms;      /* since when there are more than wanted; 0: there are not */
 	int floor;                /* an operator asked for so many ... */
@@ -96,6 +98,10 @@ uint64_t fleet_next(const struct fleet_mind *mind, const struct fleet_world *wor
 /* A start or a replica has failed: when to try again. Doubles from 1 s to 5 min; `random` takes up to a quarter off,
  * so that many models do not come back in one step. Returns the delay. */
 uint64_t fleet_failed(struct fleet_mind *mind, uint64_t now_ms, uint32_t random);
+/* The same for a replica that has served: a start may well do, so requests wait for it. */
+uint64_t fleet_lost(struct fleet_mind *mind, uint64_t now_ms, uint32_t random);
+/* Does it back off from starts that are not to be waited for? */
+bool fleet_backs_off(const struct fleet_mind *mind, uint64_t now_ms);
 
 /* An operator's words. */
 void fleet_want_more(struct fleet_mind *mind, const struct fleet_world *world);

@@ -64,6 +64,13 @@ static void reap(struct fleet *fleet, struct fleet_model *model)
 	}
 }
 
+static void check_doubted(struct fleet *fleet, struct fleet_model *model)
+{
+	for (struct replica *r = model->replicas; r; r = r->next)
+		if (r->state == FLEET_READY && !r->doubted && r->route && atomic_load(&r->route->state) == ROUTE_STARTING)
+			replica_doubt(fleet, r);
+}
+
 static size_t describe(struct fleet_model *model, struct fleet_unit units[FLEET_UNITS_MAX],
                        struct replica *replicas[FLEET_UNITS_MAX])
 {
@@ -217,6 +224,7 @@ static uint64_t look_at(struct fleet *fleet, struct fleet_model *model)
 	struct replica *replicas[FLEET_UNITS_MAX];
 	struct fleet_action actions[ACTIONS_MAX];
 	reap(fleet, model);
+	check_doubted(fleet, model);
 	struct fleet_world world = { .units = units };
 	world.n_units = describe(model, units, replicas);
 	see(fleet, model, &world);

@@ -13,10 +13,16 @@ enum { CONFIRM_MS = 500 };
 
 static void became_ready(struct fleet *fleet, struct replica *replica)
 {
-	replica_set_state(replica, FLEET_READY);
+	if (replica->state == FLEET_READY) { /* it was doubted */
+		log_info("replica %s answers: it goes on", replica->name);
+	} else {
+		replica_set_state(replica, FLEET_READY);
+		log_info("replica %s is ready at %s", replica->name, replica->listen);
+	}
+	replica->served = true;
+	replica->doubted = false;
 	replica->sick = 0;
 	replica->why[0] = '\0';
-	log_info("replica %s is ready at %s", replica->name, replica->listen);
 	if (replica->route)
 		route_replica_set(replica->route, ROUTE_READY, fleet_now_ms() * 1000);
 	fleet_look_in(fleet, 0);
@@ -32,7 +38,7 @@ static void unhealthy(struct fleet *fleet, struct replica *replica, int status, 
 	if (replica->state == FLEET_READY) {
 		if (++replica->sick >= FLEET_SICK_AFTER)
 			fleet_look_in(fleet, 0);
-		replica_check_in(fleet, replica, HEALTH_READY_MS);
+		replica_check_in(fleet, replica, replica->doubted ? HEALTH_FIRST_MS : HEALTH_READY_MS);
 		return;
 	}
 	replica->confirmed = false;
@@ -51,7 +57,7 @@ static void on_owner(void *arg, int code, bool own)
 		return;
 	struct fleet *fleet = replica->model->fleet;
 	replica->owner = NULL;
-	if (replica->state != FLEET_STARTING)
+	if (replica->state != FLEET_STARTING && !(replica->state == FLEET_READY && replica->doubted))
 		return;
 	if (code == SL_OK && own) {
 		became_ready(fleet, replica);
@@ -91,7 +97,7 @@ static void ask_owner(struct fleet *fleet, struct replica *replica)
 
 static void healthy(struct fleet *fleet, struct replica *replica)
 {
-	if (replica->state == FLEET_READY) {
+	if (replica->state == FLEET_READY && !replica->doubted) {
 		replica->sick = 0;
 		replica->why[0] = '\0';
 		replica_check_in(fleet, replica, HEALTH_READY_MS);
@@ -131,6 +137,16 @@ void replica_check_in(struct fleet *fleet, struct replica *replica, uint64_t ms)
 	if (!replica->timer && !(replica->timer = fleet_timer_new(fleet->loop, replica)))
 		return;
 	uv_timer_start(replica->timer, on_time, ms, 0);
+}
+
+void replica_doubt(struct fleet *fleet, struct replica *replica)
+{
+	log_warn("replica %s: a request's connection broke. It gets no more until it has answered a health check", replica->name);
+	str_copy(replica->why, sizeof replica->why, STR("a request's connection broke: it is being checked"));
+	replica_check_stop(replica);
+	replica->doubted = true;
+	replica->confirmed = false; /* its port may be somebody else's by now */
+	replica_check_in(fleet, replica, 0);
 }
 
 void replica_check_stop(struct replica *replica)

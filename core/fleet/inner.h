@@ -42,6 +42,8 @@ struct replica {
 	bool confirmed;                   /* over TCP: its port is its own; an answer alone does not say so */
 	struct owner_wait *owner;         /* the agent is being asked whose the port is */
 	bool adopted;                     /* an earlier run of sluiced started it */
+	bool served;                      /* was ready once */
+	bool doubted;                     /* a request's connection to it broke: it is being checked */
 	bool failed;                      /* its end was counted as a failure already */
 	bool gone;                        /* its lease has ended: freed by the next look */
 	char where[128];                  /* "node1/gpu0", of its lease */
@@ -167,6 +169,8 @@ void replica_free(struct fleet *fleet, struct replica *replica);
 /* health.c */
 void replica_check_in(struct fleet *fleet, struct replica *replica, uint64_t ms);
 void replica_check_stop(struct replica *replica);
+/* The inference door doubts it (see route_replica_doubt): checks it now. */
+void replica_doubt(struct fleet *fleet, struct replica *replica);
 
 /* failure.c: why something failed, in words */
 void fleet_failure_set(struct fleet *fleet, struct fleet_model *model, const char *replica, uint64_t lease, const char *why);

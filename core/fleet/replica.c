@@ -48,7 +48,9 @@ void replica_fail(struct fleet *fleet, struct replica *replica, const char *why)
 	uint32_t random = 0;
 	hash_random(&random, sizeof random);
 	char delay[32];
-	clock_duration(fleet_failed(&model->mind, fleet_now_ms(), random), delay, sizeof delay);
+	uint64_t now_ms = fleet_now_ms();
+	clock_duration(replica->served ? fleet_lost(&model->mind, now_ms, random) : fleet_failed(&model->mind, now_ms, random),
+	               delay, sizeof delay);
 	str_copy(replica->why, sizeof replica->why, str_of(why));
 	fleet_failure_set(fleet, model, replica->name, replica->lease, why);
 	log_warn("replica %s (L%llu) failed: %s; next start in %s", replica->name, (unsigned long long) replica->lease, why, delay);
@@ -144,6 +146,7 @@ static int enter(struct fleet *fleet, struct replica *replica, int concurrency, 
 	                                   ROUTE_STARTING, fleet_now_ms() * 1000);
 	if (!replica->route)
 		return error_set(error, SL_EFULL, "model '%s' has no room for one more replica", model->name);
+	replica->route->watched = true;
 	struct replica **link = &model->replicas;
 	while (*link)
 		link = &(*link)->next;

@@ -64,7 +64,7 @@ void fleet_trouble_update(struct fleet *fleet, struct fleet_model *model, const 
 	uint64_t left = waits ? model->mind.retry_ms - world->now_ms : 0;
 	pthread_mutex_lock(&fleet->lock);
 	bool failing = waits && model->failure.why[0] && !comes;
-	model->in_trouble = !serves && !comes && (model->mind.stopped || failing || (model->can_start && model->target == 0 && world->waiting > 0));
+	model->in_trouble = !serves && !comes && (model->mind.stopped || (failing && fleet_backs_off(&model->mind, world->now_ms)) || (model->can_start && model->target == 0 && world->waiting > 0));
 	model->retry_ms = world->now_ms + (failing ? left : FLEET_TICK_MS * 30);
 	write_trouble(model, failing, left);
 	pthread_mutex_unlock(&fleet->lock);

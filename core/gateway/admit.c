@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/clock.h"
 #include "core/base/error.h"
+#include "core/base/money.h"
 #include "core/base/str.h"
 #include "core/gateway/worker.h"
 
@@ -42,7 +44,9 @@ static int64_t times(int64_t a, int64_t b)
 /* The bound on output tokens of one answer, as the engine will get it. */
 static int64_t output_bound(const struct request *r, int64_t policy_max)
 {
-	if (r->door == BODY_EMBEDDINGS)
+	if (r->door == BODY_COUNT_TOKENS)
+		return 1; /* of a server that can only count by answering */
+	if (!doors[r->door].generates)
 		return 0;
 	int64_t bound = r->body.max_output;
 	if (bound < 0)
@@ -51,16 +55,48 @@ static int64_t output_bound(const struct request *r, int64_t policy_max)
 	return clamp && bound > clamp ? clamp : bound;
 }
 
+/* "12", or of money "0.0004". */
+static void amount_text(const struct quota_limit *l, int64_t amount, char out[MONEY_TEXT_MAX])
+{
+	if (l->metric == QUOTA_COST)
+		money_text(amount, 12, out);
+	else
+		snprintf(out, MONEY_TEXT_MAX, "%lld", (long long) amount);
+}
+
+/* Which limit, whose, how much, and until when. */
+static void describe_limit(const struct request *r, const struct quota_denial *d, char *out, size_t room)
+{
+	static const char *const metrics[] = { "", "requests", "tokens", "input tokens", "output tokens", "requests at once" };
+	const struct quota_limit *l = d->limit;
+	const char *unit = l->metric == QUOTA_COST ? r->generation->conf->currency : metrics[l->metric < QUOTA_COST ? l->metric : 0];
+	char used[MONEY_TEXT_MAX], most[MONEY_TEXT_MAX], reserved[MONEY_TEXT_MAX], wanted[MONEY_TEXT_MAX], whose[QUOTA_SCOPE_MAX];
+	char until[80] = "", date[32];
+	amount_text(l, d->used, used);
+	amount_text(l, l->amount, most);
+	amount_text(l, d->reserved, reserved);
+	amount_text(l, d->wanted, wanted);
+	str_copy(whose, sizeof whose, str_of(l->scope)); /* "key:slk_7Q2M" */
+	char *colon = strchr(whose, ':');
+	if (colon)
+		*colon = ' ';
+	if (d->retry_ms == UINT64_MAX) {
+		snprintf(until, sizeof until, " It can never fit: ask for less.");
+	} else if (d->resets_ms) {
+		clock_rfc3339(d->resets_ms, date);
+		snprintf(until, sizeof until, " It begins anew at %.19sZ.", date);
+	}
+	snprintf(out, room, "Limit '%s' of %s is reached: %s of %s %s used, %s reserved by requests under way, this one needs %s.%s",
+	         l->name, whose, used, most, unit, reserved, wanted, until);
+}
+
 static void refuse_limit(struct request *r, const struct quota_denial *d)
 {
-	static const char *const metrics[] = { "", "requests", "tokens", "input tokens", "output tokens", "requests at once", "cost" };
-	char text[SL_ERROR_TEXT];
+	char text[3 * SL_ERROR_TEXT];
 	const struct quota_limit *l = d->limit;
 	bool money = l->metric == QUOTA_COST || l->window == QUOTA_MONTH || l->window == QUOTA_TOTAL || l->window == QUOTA_DAY;
 	bool never = d->retry_ms == UINT64_MAX;
-	snprintf(text, sizeof text, "Limit '%s' is reached: %lld of %lld %s used, %lld reserved by requests under way, this one needs %lld.%s",
-	         l->name, (long long) d->used, (long long) l->amount, metrics[l->metric <= QUOTA_COST ? l->metric : 0],
-	         (long long) d->reserved, (long long) d->wanted, never ? " It can never fit: ask for less." : "");
+	describe_limit(r, d, text, sizeof text);
 	struct answer_error e = { .status = 429, .type = money ? "insufficient_quota" : "rate_limit_error",
 		.code = money ? "insufficient_quota" : "rate_limit_exceeded", .message = text,
 		.retry_ms = never ? 0 : d->retry_ms, .no_retry = never || money };
@@ -71,7 +107,8 @@ static void pick_shown(struct request *r, const struct policy_admission *a)
 {
 	for (unsigned i = 0; i < a->n_limits; i++) {
 		const struct quota_limit *l = &a->limits[i];
-		int slot = l->metric == QUOTA_REQUESTS ? 0 : l->metric == QUOTA_TOKENS ? 1 : -1;
+		int slot = l->metric == QUOTA_REQUESTS ? SHOWN_REQUESTS : l->metric == QUOTA_TOKENS ? SHOWN_TOKENS
+			: l->metric == QUOTA_COST ? SHOWN_COST : -1;
 		if (slot >= 0 && !r->has_shown[slot]) {
 			r->shown[slot] = *l;
 			r->has_shown[slot] = true;
@@ -83,8 +120,8 @@ static bool reserve(struct request *r, const struct policy_admission *a)
 {
 	struct quota_now now = { .mono_ms = r->worker->now_ms, .wall_ms = r->started_ms };
 	int64_t answers = r->body.best_of > r->body.n ? r->body.best_of : r->body.n;
-	/* Sure bounds: a token is at least a byte of the prompt's text. */
-	int64_t input = (int64_t) (r->body.prompt.end - r->body.prompt.start) + (int64_t) r->body.media_parts * MEDIA_TOKENS;
+	/* Sure bounds: a token is at least a byte of what the model reads. */
+	int64_t input = r->body.prompt_bytes + (int64_t) r->body.media_parts * MEDIA_TOKENS;
 	int64_t output = times(times(r->max_output, answers), r->body.prompts);
 	struct quota_use bound = { .requests = 1, .input_tokens = input, .output_tokens = output };
 	int64_t in_cost = quota_cost(input, r->model->price.input), out_cost = quota_cost(output, r->model->price.output);
@@ -110,8 +147,7 @@ static bool ask_policy(struct request *r, struct policy_admission *a)
 {
 	struct policy_request request = { .identity = &r->identity, .tier = r->tier, .model = r->model,
 		.model_name = str_of(r->model_name), .peer = str_of(r->client->peer), .stream = r->body.stream,
-		.door = r->door == BODY_CHAT ? STR("chat") : r->door == BODY_COMPLETIONS ? STR("completions") : STR("embeddings"),
-		.prompt_bytes = r->body.prompt.end - r->body.prompt.start, .max_output = r->body.max_output, .n = r->body.n,
+		.door = str_of(doors[r->door].name), .prompt_bytes = r->body.prompt_bytes, .max_output = r->body.max_output, .n = r->body.n,
 		.prompts = r->body.prompts, .wall_ms = r->started_ms };
 	request.prompt_tokens = (request.prompt_bytes + 3) / 4;
 	sl_error error;

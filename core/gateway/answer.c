@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* answer.c - answers of our own, in the words of the OpenAI door. */
+/* answer.c - answers of our own, in the words of the door that was asked. */
 #include <stdio.h>
 #include <string.h>
 
 #include "core/base/clock.h"
 #include "core/base/str.h"
 #include "core/base/text.h"
+#include "core/gateway/messages.h"
 #include "core/gateway/worker.h"
 
 const char *answer_reason(int status)
@@ -51,18 +52,52 @@ static char *put_go_duration(char *at, uint64_t ms)
 	return text_puts(text_put_u64(at, s % 60), "s");
 }
 
+static char *put_two(char *at, unsigned value, char before)
+{
+	at[0] = before;
+	at[1] = (char) ('0' + value / 10);
+	at[2] = (char) ('0' + value % 10);
+	return at + 3;
+}
+
+/* As Anthropic writes when it will be so: 2026-11-24T14:05:01Z. A date lasts for a day, for each of the two limits. */
+static char *put_moment(char *at, uint64_t wall_ms, int limit)
+{
+	static __thread struct {
+		uint64_t day;
+		char date[32];
+	} known[2];
+	uint64_t second = (wall_ms + 999) / 1000, day = second / 86400;
+	unsigned left = (unsigned) (second % 86400);
+	if (known[limit].day != day)
+		clock_rfc3339(day * 86400 * 1000, known[limit].date);
+	known[limit].day = day;
+	at = text_put(at, known[limit].date, sizeof "2026-11-24" - 1);
+	at = put_two(put_two(put_two(at, left / 3600, 'T'), left / 60 % 60, ':'), left % 60, ':');
+	return text_puts(at, "Z");
+}
+
 /* This runs for each request: no printf. */
 void answer_headers(struct request *r, struct buf *out)
 {
-	static const char *const names[2][3] = {
+	static const char *const families[2][2][3] = { {
 		{ "x-ratelimit-limit-requests: ", "\r\nx-ratelimit-remaining-requests: ", "\r\nx-ratelimit-reset-requests: " },
 		{ "x-ratelimit-limit-tokens: ", "\r\nx-ratelimit-remaining-tokens: ", "\r\nx-ratelimit-reset-tokens: " },
-	};
+	}, {
+		{ "anthropic-ratelimit-requests-limit: ", "\r\nanthropic-ratelimit-requests-remaining: ",
+		  "\r\nanthropic-ratelimit-requests-reset: " },
+		{ "anthropic-ratelimit-tokens-limit: ", "\r\nanthropic-ratelimit-tokens-remaining: ",
+		  "\r\nanthropic-ratelimit-tokens-reset: " },
+	} };
+	bool anthropic = doors[r->door].anthropic;
+	const char *const (*names)[3] = families[anthropic];
 	static const enum quota_metric metrics[2] = { QUOTA_REQUESTS, QUOTA_TOKENS };
-	enum { ROOM = 16 + SL_REQUEST_ID_MAX + 2 * (96 + 6 * TEXT_NUMBER_MAX + 8) };
+	enum { ROOM = 2 * (16 + SL_REQUEST_ID_MAX) + 2 * (128 + 6 * TEXT_NUMBER_MAX + 8) };
 	if (!buf_reserve(out, ROOM))
 		return;
 	char *at = text_puts(text_puts(text_puts(out->data + out->len, "x-request-id: "), r->id), "\r\n");
+	if (anthropic)
+		at = text_puts(text_puts(text_puts(at, "request-id: "), r->id), "\r\n");
 	for (int i = 0; i < 2; i++) {
 		if (!r->has_shown[i])
 			continue;
@@ -74,7 +109,9 @@ void answer_headers(struct request *r, struct buf *out)
 		int64_t left = r->shown[i].amount - state.used - state.reserved;
 		at = text_put_i64(text_puts(at, names[i][0]), r->shown[i].amount);
 		at = text_put_i64(text_puts(at, names[i][1]), left > 0 ? left : 0);
-		at = text_puts(put_go_duration(text_puts(at, names[i][2]), state.resets_in_ms), "\r\n");
+		at = text_puts(at, names[i][2]);
+		at = anthropic ? put_moment(at, now.wall_ms + state.resets_in_ms, i) : put_go_duration(at, state.resets_in_ms);
+		at = text_puts(at, "\r\n");
 	}
 	out->len = (size_t) (at - out->data);
 }
@@ -85,6 +122,8 @@ static void send_answer(struct client *c, struct request *r, int status, const c
 	buf_printf(&out, "HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n", status, answer_reason(status));
 	if (r)
 		answer_headers(r, &out);
+	if (r && r->door)
+		receipt_field(r, &out);
 	buf_puts(&out, extra_headers);
 	if (!c->keep_alive || c->socket.worker->draining)
 		buf_puts(&out, "connection: close\r\n");
@@ -101,8 +140,12 @@ static void send_answer(struct client *c, struct request *r, int status, const c
 	buf_free(&out);
 }
 
-static void put_error(struct buf *out, const struct answer_error *e, const char *request_id)
+static void put_error(struct buf *out, const struct answer_error *e, const char *request_id, bool anthropic)
 {
+	if (anthropic) {
+		messages_put_error(out, messages_error_type(e->status), str_of(e->message), e->code, e->param, request_id);
+		return;
+	}
 	buf_puts(out, "{\"error\":{\"message\":");
 	buf_put_json(out, str_of(e->message));
 	buf_puts(out, ",\"type\":");
@@ -141,7 +184,7 @@ static void end_request(struct request *r, const struct answer_error *e)
 
 void answer_error(struct client *c, struct request *r, const struct answer_error *e)
 {
-	char headers[256];
+	char headers[320];
 	int n = 0;
 	headers[0] = '\0';
 	if (e->retry_ms) /* whole seconds for everybody, milliseconds for SDKs that know them */
@@ -160,10 +203,12 @@ void answer_error(struct client *c, struct request *r, const struct answer_error
 	char id[SL_REQUEST_ID_MAX]; /* of one that was refused before it was taken up: for people to speak of */
 	if (!r) {
 		request_make_id(c->socket.worker, clock_wall_ms(), id);
-		snprintf(headers + n, sizeof headers - (size_t) n, "x-request-id: %s\r\n", id);
+		n += snprintf(headers + n, sizeof headers - (size_t) n, "x-request-id: %s\r\n", id);
+		if (c->anthropic)
+			snprintf(headers + n, sizeof headers - (size_t) n, "request-id: %s\r\n", id);
 	}
 	struct buf body = { 0 };
-	put_error(&body, e, r ? r->id : id);
+	put_error(&body, e, r ? r->id : id, c->anthropic);
 	send_answer(c, r, e->status, headers, buf_str(&body));
 	buf_free(&body);
 	if (r)
@@ -179,12 +224,27 @@ void answer_json(struct client *c, struct request *r, int status, const char *ex
 	end_request(r, &none);
 }
 
-void answer_event(struct buf *out, const char *code, const char *message, const char *request_id)
+void answer_event(struct buf *out, const struct request *r, const char *code, const char *message)
 {
-	struct answer_error e = { .type = "server_error", .code = code, .message = message };
+	struct answer_error e = { .status = 500, .type = "server_error", .code = code, .message = message };
+	struct buf error = { 0 };
+	put_error(&error, &e, r->id, doors[r->door].anthropic);
+	if (doors[r->door].typed)
+		buf_puts(out, "event: error\n");
 	buf_puts(out, "data: ");
-	put_error(out, &e, request_id);
+	if (r->door == BODY_RESPONSES && error.len) { /* what the door's own event has, before the member that all clients look at */
+		buf_puts(out, "{\"type\":\"error\",\"code\":");
+		buf_put_json(out, str_of(code));
+		buf_puts(out, ",\"message\":");
+		buf_put_json(out, str_of(message));
+		buf_printf(out, ",\"param\":null,\"sequence_number\":%lld,", (long long) r->events);
+		buf_put(out, error.data + 1, error.len - 1);
+	} else {
+		buf_put(out, error.data, error.len);
+	}
+	out->failed |= error.failed;
 	buf_puts(out, "\n\n");
+	buf_free(&error);
 }
 
 static bool may_use(const struct conf_tier *tier, const struct conf_model *model)

@@ -14,28 +14,67 @@ enum { NAME_MAX = BODY_NAME_MAX + 1, PROMPTS_MAX = 2048, N_MAX = 128, BEST_OF_MA
 /* Members of the top level that are read. Each may occur once. */
 enum field {
 	OTHER, MODEL, STREAM, STREAM_OPTIONS, MAX_TOKENS, MAX_COMPLETION_TOKENS, N, BEST_OF, USER, MESSAGES, PROMPT, INPUT,
-	TOOLS,
+	TOOLS, SYSTEM, INSTRUCTIONS, MAX_OUTPUT_TOKENS, PREVIOUS_RESPONSE_ID, CONVERSATION, BACKGROUND, QUERY, DOCUMENTS, TEXT_1,
+	TEXT_2, QUERIES,
 };
 static const char *const field_names[] = {
 	[MODEL] = "model", [STREAM] = "stream", [STREAM_OPTIONS] = "stream_options", [MAX_TOKENS] = "max_tokens",
 	[MAX_COMPLETION_TOKENS] = "max_completion_tokens", [N] = "n", [BEST_OF] = "best_of", [USER] = "user",
-	[MESSAGES] = "messages", [PROMPT] = "prompt", [INPUT] = "input", [TOOLS] = "tools",
+	[MESSAGES] = "messages", [PROMPT] = "prompt", [INPUT] = "input", [TOOLS] = "tools", [SYSTEM] = "system",
+	[INSTRUCTIONS] = "instructions", [MAX_OUTPUT_TOKENS] = "max_output_tokens",
+	[PREVIOUS_RESPONSE_ID] = "previous_response_id", [CONVERSATION] = "conversation", [BACKGROUND] = "background",
+	[QUERY] = "query", [DOCUMENTS] = "documents", [TEXT_1] = "text_1", [TEXT_2] = "text_2", [QUERIES] = "queries",
 };
 
 /* Names by their length. */
 static const struct name {
 	const char *text;
 	enum field field;
-} names[][3] = {
+} names[][6] = {
 	[1] = { { "n", N } },
 	[4] = { { "user", USER } },
-	[5] = { { "model", MODEL }, { "input", INPUT }, { "tools", TOOLS } },
-	[6] = { { "stream", STREAM }, { "prompt", PROMPT } },
-	[7] = { { "best_of", BEST_OF } },
+	[5] = { { "model", MODEL }, { "tools", TOOLS }, { "input", INPUT }, { "query", QUERY } },
+	[6] = { { "stream", STREAM }, { "prompt", PROMPT }, { "system", SYSTEM }, { "text_1", TEXT_1 }, { "text_2", TEXT_2 } },
+	[7] = { { "best_of", BEST_OF }, { "queries", QUERIES } },
 	[8] = { { "messages", MESSAGES } },
-	[10] = { { "max_tokens", MAX_TOKENS } },
+	[9] = { { "documents", DOCUMENTS } },
+	[10] = { { "max_tokens", MAX_TOKENS }, { "background", BACKGROUND } },
+	[12] = { { "instructions", INSTRUCTIONS }, { "conversation", CONVERSATION } },
 	[14] = { { "stream_options", STREAM_OPTIONS } },
+	[17] = { { "max_output_tokens", MAX_OUTPUT_TOKENS } },
+	[20] = { { "previous_response_id", PREVIOUS_RESPONSE_ID } },
 	[21] = { { "max_completion_tokens", MAX_COMPLETION_TOKENS } },
+};
+
+/* What a door reads, and what is cut out there since an engine could take it although it belongs to another door. What
+ * is neither goes on as it is. */
+#define BIT(field) (1u << (field))
+enum {
+	GENERATION = BIT(STREAM) | BIT(STREAM_OPTIONS) | BIT(MAX_TOKENS) | BIT(MAX_COMPLETION_TOKENS) | BIT(MAX_OUTPUT_TOKENS) | BIT(N) |
+	             BIT(BEST_OF),
+	PROMPTS = BIT(MESSAGES) | BIT(PROMPT) | BIT(INPUT),
+	OPENAI = BIT(MODEL) | (GENERATION & ~BIT(MAX_OUTPUT_TOKENS)) | BIT(USER) | PROMPTS | BIT(TOOLS),
+};
+static const struct door_fields {
+	uint32_t reads, cuts;
+	enum field prompt, preface; /* both are among what is read; preface OTHER: none */
+	uint32_t required;          /* beside the model */
+} door_fields[BODY_DOORS] = {
+	[BODY_CHAT] = { OPENAI, 0, MESSAGES, OTHER, BIT(MESSAGES) },
+	[BODY_COMPLETIONS] = { OPENAI, 0, PROMPT, OTHER, BIT(PROMPT) },
+	[BODY_EMBEDDINGS] = { OPENAI & ~BIT(MESSAGES), BIT(MESSAGES), INPUT, OTHER, BIT(INPUT) },
+	[BODY_RESPONSES] = { BIT(MODEL) | BIT(STREAM) | BIT(INPUT) | BIT(INSTRUCTIONS) | BIT(MAX_OUTPUT_TOKENS) | BIT(USER) | BIT(TOOLS) |
+	                     BIT(PREVIOUS_RESPONSE_ID) | BIT(CONVERSATION) | BIT(BACKGROUND) | BIT(PROMPT),
+	                     (GENERATION & ~BIT(STREAM) & ~BIT(STREAM_OPTIONS) & ~BIT(MAX_OUTPUT_TOKENS)) | BIT(MESSAGES), INPUT, INSTRUCTIONS,
+	                     BIT(INPUT) },
+	[BODY_RERANK] = { BIT(MODEL) | BIT(QUERY) | BIT(DOCUMENTS), GENERATION | PROMPTS, DOCUMENTS, QUERY, BIT(QUERY) | BIT(DOCUMENTS) },
+	[BODY_SCORE] = { BIT(MODEL) | BIT(TEXT_1) | BIT(TEXT_2), GENERATION | PROMPTS | BIT(QUERIES) | BIT(DOCUMENTS), TEXT_2, TEXT_1,
+	                 BIT(TEXT_1) | BIT(TEXT_2) },
+	[BODY_MESSAGES] = { BIT(MODEL) | BIT(STREAM) | BIT(MAX_TOKENS) | BIT(MESSAGES) | BIT(SYSTEM) | BIT(TOOLS),
+	                    (GENERATION & ~BIT(STREAM) & ~BIT(MAX_TOKENS)) | BIT(PROMPT) | BIT(INPUT), MESSAGES, SYSTEM,
+	                    BIT(MAX_TOKENS) | BIT(MESSAGES) },
+	[BODY_COUNT_TOKENS] = { BIT(MODEL) | BIT(MESSAGES) | BIT(SYSTEM) | BIT(TOOLS), GENERATION | BIT(PROMPT) | BIT(INPUT), MESSAGES, SYSTEM,
+	                        BIT(MESSAGES) },
 };
 
 /* Which object a member stands in. */
@@ -46,9 +85,12 @@ struct scan {
 	struct body *out;
 	struct body_reject *why;
 	const struct body_strip *strip;
-	enum body_door door;
-	enum field prompt_field; /* the door's own */
-	bool in_prompt;          /* media parts count here */
+	const struct door_fields *fields;
+	enum {
+		ELSEWHERE,
+		PARTS,           /* of a prompt: media count here */
+		SERVER_TOOLS     /* tools of a door whose servers run some themselves */
+	} inside;
 	uint32_t seen;           /* a bit for each field */
 };
 
@@ -331,32 +373,98 @@ static bool prompt(struct scan *s, enum field field)
 	return true;
 }
 
-static bool messages(struct scan *s)
+/* A list of anything but nothing, counted where `n` is not NULL. */
+static bool items(struct scan *s, enum field field, int64_t *n)
 {
+	bool more = true, ok = true;
+	int64_t count = 0;
 	if (peek(s) != '[')
-		return s->at < s->end ? invalid_value(s, MESSAGES, "must be a list") : value(s, 0);
-	const char *start = s->at;
-	s->in_prompt = true;
-	bool ok = array(s, 2);
-	s->in_prompt = false;
-	if (!ok)
-		return false;
-	sl_str inside = { start + 1, (size_t) (s->at - start) - 2 };
-	while (inside.len && (unsigned char) inside.ptr[0] <= ' ')
-		inside = (sl_str){ inside.ptr + 1, inside.len - 1 };
-	return inside.len > 0 || invalid_value(s, MESSAGES, "must not be empty");
+		return s->at < s->end ? invalid_value(s, field, "must be a list") : value(s, 0);
+	s->at++;
+	if (peek(s) == ']')
+		return invalid_value(s, field, "must not be empty");
+	s->inside = PARTS;
+	for (; ok && more; count++)
+		ok = value(s, 2) && next(s, ']', &more);
+	s->inside = ELSEWHERE;
+	if (!ok || !n)
+		return ok;
+	*n = count;
+	return count <= PROMPTS_MAX || invalid_value(s, field, "has more than 2048 elements");
+}
+
+static bool prompt_of_door(struct scan *s, enum field field)
+{
+	switch (field) {
+	case MESSAGES: return items(s, field, NULL);
+	case PROMPT: return prompt(s, field);
+	case DOCUMENTS: return items(s, field, &s->out->prompts);
+	case TEXT_2: return peek(s) == '"' ? value(s, 1) : items(s, field, &s->out->prompts);
+	default: /* input, of embeddings or of responses */
+		if (s->fields->preface == OTHER)
+			return prompt(s, field);
+		return peek(s) == '"' ? value(s, 1) : items(s, field, NULL);
+	}
 }
 
 static bool prompt_field(struct scan *s, enum field field)
 {
-	if (field != s->prompt_field)
+	if (field != s->fields->prompt)
 		return value(s, 1);
 	peek(s);
 	const char *start = s->at;
-	if (!(field == MESSAGES ? messages(s) : prompt(s, field)))
+	if (!prompt_of_door(s, field))
 		return false;
 	s->out->prompt = (struct body_span){ offset(s, start), offset(s, s->at) };
 	return true;
+}
+
+/* What stands in front of the prompt: a text or a list of parts. Without it, where it may be left out, null. */
+static bool preface(struct scan *s, enum field field)
+{
+	char c = peek(s);
+	const char *start = s->at;
+	bool optional = !(s->fields->required & BIT(field));
+	if (s->at < s->end && c != '"' && c != '[' && !(c == 'n' && optional))
+		return invalid_value(s, field, "must be a string or a list");
+	s->inside = PARTS;
+	bool ok = value(s, 1);
+	s->inside = ELSEWHERE;
+	if (ok && c != 'n')
+		s->out->preface = (struct body_span){ offset(s, start), offset(s, s->at) };
+	return ok;
+}
+
+static bool tools(struct scan *s)
+{
+	char c = peek(s);
+	const char *start = s->at;
+	if (s->fields->preface != OTHER && s->at < s->end && c != '[' && c != 'n')
+		return invalid_value(s, TOOLS, "must be a list");
+	s->inside = s->fields == &door_fields[BODY_RESPONSES] ? SERVER_TOOLS : ELSEWHERE;
+	bool ok = value(s, 1);
+	s->inside = ELSEWHERE;
+	if (!ok)
+		return false;
+	s->out->tools = (struct body_span){ offset(s, start), offset(s, s->at) };
+	return true;
+}
+
+/* What names something that a server keeps between requests: it is not the caller's alone to reach, its length is not
+ * known, and it lies in one server of several. */
+static bool kept_elsewhere(struct scan *s, enum field field)
+{
+	if (!is_null(s) && s->at < s->end)
+		return invalid_value(s, field, "is not supported: nothing is kept between requests. Send all of it in input");
+	return value(s, 1);
+}
+
+static bool background(struct scan *s)
+{
+	bool on = false;
+	if (!boolean(s, field_names[BACKGROUND], &on))
+		return false;
+	return !on || invalid_value(s, BACKGROUND, "is not supported: the answer comes on the connection that asked for it");
 }
 
 static bool stream_options(struct scan *s)
@@ -404,13 +512,13 @@ static bool member_of_top(struct scan *s, const struct key *key)
 		const char *name = body_strip_find(s->strip, key->text);
 		return name ? engine_only(s, key, name) : value(s, 1);
 	}
-	if (field == MESSAGES && s->door == BODY_EMBEDDINGS)
-		return engine_only(s, key, NULL);
-	if (s->seen & 1u << field) {
+	if (!(s->fields->reads & BIT(field)))
+		return s->fields->cuts & BIT(field) ? engine_only(s, key, NULL) : value(s, 1);
+	if (s->seen & BIT(field)) {
 		s->at = key->start;
 		return refuse(s, "duplicate_field", field_names[field], "%s occurs twice.", field_names[field]);
 	}
-	s->seen |= 1u << field;
+	s->seen |= BIT(field);
 	const char *start = s->at;
 	struct body_member *at = NULL;
 	int64_t bound = -1;
@@ -423,14 +531,15 @@ static bool member_of_top(struct scan *s, const struct key *key)
 	case MAX_COMPLETION_TOKENS:
 		at = &out->max_completion_tokens_at, ok = integer(s, field, 1, INT32_MAX, &bound);
 		break;
+	case MAX_OUTPUT_TOKENS: at = &out->max_output_tokens_at, ok = integer(s, field, 1, INT32_MAX, &bound); break;
 	case N: ok = integer(s, field, 1, N_MAX, &out->n); break;
 	case BEST_OF: ok = integer(s, field, 0, BEST_OF_MAX, &out->best_of); break;
 	case USER: ok = user(s); break;
-	case TOOLS:
-		ok = value(s, 1);
-		out->tools = (struct body_span){ offset(s, start), offset(s, s->at) };
-		break;
-	default: ok = prompt_field(s, field); break;
+	case TOOLS: ok = tools(s); break;
+	case SYSTEM: case INSTRUCTIONS: case QUERY: case TEXT_1: ok = preface(s, field); break;
+	case PREVIOUS_RESPONSE_ID: case CONVERSATION: ok = kept_elsewhere(s, field); break;
+	case BACKGROUND: ok = background(s); break;
+	default: ok = field == PROMPT && s->fields->preface != OTHER ? kept_elsewhere(s, field) : prompt_field(s, field); break;
 	}
 	if (ok && at)
 		*at = member_at(s, key, start);
@@ -467,7 +576,14 @@ static bool is_media_member(sl_str name)
 
 static bool is_media_type(sl_str type)
 {
-	return str_eq(type, STR("file")) || is_media_member(type);
+	switch (type.len) {
+	case 4: return str_eq(type, STR("file"));
+	case 5: return str_eq(type, STR("image"));
+	case 8: return str_eq(type, STR("document"));
+	case 10: return str_eq(type, STR("input_file"));
+	case 11: return str_eq(type, STR("input_image")) || is_media_member(type);
+	}
+	return is_media_member(type);
 }
 
 /* The text of a string that may be escaped; absent when it is longer than `room`. */
@@ -498,6 +614,23 @@ static bool member_of_prompt(struct scan *s, const struct key *key, unsigned dep
 	return true;
 }
 
+/* A member of something in the list of tools. What a server runs itself takes turns that no bound of ours is on, so only
+ * the caller's own tools pass. */
+static bool member_of_tool(struct scan *s, const struct key *key, unsigned depth)
+{
+	enum { OF_A_TOOL = 3 };
+	char room[NAME_MAX];
+	sl_str inside = { NULL, 0 };
+	bool escaped;
+	if (depth != OF_A_TOOL || !str_eq(key->text, STR("type")) || peek(s) != '"')
+		return value(s, depth);
+	if (!string(s, &inside, &escaped))
+		return false;
+	sl_str type = plain(inside, escaped, room, sizeof room);
+	return str_eq(type, STR("function")) || str_eq(type, STR("custom")) ||
+	       invalid_value(s, TOOLS, "may be of type function or custom only: others would run in the model's server");
+}
+
 static bool member(struct scan *s, const struct key *key, unsigned depth, enum level level, bool *media)
 {
 	peek(s);
@@ -505,7 +638,9 @@ static bool member(struct scan *s, const struct key *key, unsigned depth, enum l
 		return member_of_top(s, key);
 	if (level == OPTIONS)
 		return member_of_options(s, key);
-	return s->in_prompt ? member_of_prompt(s, key, depth, media) : value(s, depth);
+	if (s->inside == ELSEWHERE)
+		return value(s, depth);
+	return s->inside == PARTS ? member_of_prompt(s, key, depth, media) : member_of_tool(s, key, depth);
 }
 
 /* A name and its colon. */
@@ -549,19 +684,35 @@ static bool object(struct scan *s, unsigned depth, enum level level)
 
 static bool required(struct scan *s, enum field field)
 {
-	if (s->seen & 1u << field)
+	if (s->seen & BIT(field))
 		return true;
 	return refuse(s, "missing_field", field_names[field], "%s is missing.", field_names[field]);
+}
+
+/* What the document lacks as a whole, and sums of what it has. */
+static bool conclude(struct scan *s)
+{
+	struct body *out = s->out;
+	const struct door_fields *fields = s->fields;
+	if (!required(s, MODEL))
+		return false;
+	for (uint32_t rest = fields->required; rest; rest &= rest - 1)
+		if (!required(s, (enum field) __builtin_ctz(rest)))
+			return false;
+	if (fields->required & BIT(MAX_TOKENS) && out->max_output < 0)
+		return invalid_value(s, MAX_TOKENS, "must be a whole number");
+	int64_t before = (int64_t) (out->preface.end - out->preface.start);
+	out->prompt_bytes = (int64_t) (out->prompt.end - out->prompt.start) + (int64_t) (out->tools.end - out->tools.start);
+	/* Of rerank and score each document is read together with the query; of the others there is but one prompt. */
+	out->prompt_bytes += fields->preface == OTHER ? 0 : before * out->prompts;
+	return true;
 }
 
 bool body_scan(const char *data, size_t len, enum body_door door, const struct body_strip *strip, struct body *out,
                struct body_reject *why)
 {
-	static const enum field prompt_fields[] = {
-		[BODY_CHAT] = MESSAGES, [BODY_COMPLETIONS] = PROMPT, [BODY_EMBEDDINGS] = INPUT,
-	};
 	struct scan s = { .start = data, .at = data, .end = data + len, .out = out, .why = why, .strip = strip,
-		          .door = door, .prompt_field = prompt_fields[door] };
+		          .fields = &door_fields[door] };
 	memset(out, 0, sizeof *out);
 	out->max_output = -1;
 	out->n = 1;
@@ -577,5 +728,5 @@ bool body_scan(const char *data, size_t len, enum body_door door, const struct b
 	peek(&s);
 	if (s.at != s.end)
 		return invalid_json(&s, s.at, "something follows the object");
-	return required(&s, MODEL) && required(&s, s.prompt_field);
+	return conclude(&s);
 }

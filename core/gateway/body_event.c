@@ -74,8 +74,53 @@ static int64_t count_of(const char *p, const char *end)
 	return str_to_u64((sl_str){ p, (size_t) (end - p) }, COUNT_MAX, &n) ? (int64_t) n : -1;
 }
 
+/* The counts of a usage object. */
+struct counts {
+	struct body_usage usage;
+	/* Anthropic's input_tokens leave out what was read from the cache or written to it; all others' counts have it. */
+	bool apart;
+	int64_t read, written;
+};
+
+static void take_count(struct counts *c, sl_str key, const char *p, const char *end)
+{
+	switch (key.len) {
+	case 12:
+		if (str_eq(key, STR("input_tokens")) && c->usage.input < 0) {
+			c->usage.input = count_of(p, end);
+			c->apart = true;
+		}
+		break;
+	case 13:
+		if (str_eq(key, STR("prompt_tokens"))) {
+			c->usage.input = count_of(p, end);
+			c->apart = false;
+		} else if (str_eq(key, STR("output_tokens"))) {
+			c->usage.output = count_of(p, end);
+		}
+		break;
+	case 17:
+		if (str_eq(key, STR("completion_tokens")))
+			c->usage.output = count_of(p, end);
+		break;
+	case 23:
+		if (str_eq(key, STR("cache_read_input_tokens")))
+			c->read = count_of(p, end);
+		break;
+	case 27:
+		if (str_eq(key, STR("cache_creation_input_tokens")))
+			c->written = count_of(p, end);
+		break;
+	}
+}
+
+static bool has_details(sl_str key)
+{
+	return str_eq(key, STR("prompt_tokens_details")) || str_eq(key, STR("input_tokens_details"));
+}
+
 /* Reads the object at p. The byte behind it, NULL when it is cut or malformed. */
-static const char *read_usage(const char *p, const char *end, struct body_usage *out, int level)
+static const char *read_usage(const char *p, const char *end, struct counts *out, int level)
 {
 	p = skip_space(p + 1, end);
 	if (p < end && *p == '}')
@@ -91,16 +136,14 @@ static const char *read_usage(const char *p, const char *end, struct body_usage 
 		p = skip_space(p + 1, end);
 		if (p == end)
 			return NULL;
-		bool details = level == 1 && *p == '{' && str_eq(key, STR("prompt_tokens_details"));
+		bool details = level == 1 && *p == '{' && has_details(key);
 		const char *behind = details ? read_usage(p, end, out, LEVELS) : skip_value(p, end);
 		if (!behind)
 			return NULL;
-		if (level == 1 && str_eq(key, STR("prompt_tokens")))
-			out->input = count_of(p, behind);
-		else if (level == 1 && str_eq(key, STR("completion_tokens")))
-			out->output = count_of(p, behind);
-		else if (level == LEVELS && str_eq(key, STR("cached_tokens")))
-			out->cached = count_of(p, behind);
+		if (level == 1)
+			take_count(out, key, p, behind);
+		else if (str_eq(key, STR("cached_tokens")))
+			out->usage.cached = count_of(p, behind);
 		p = skip_space(behind, end);
 		if (p < end && *p == '}')
 			return p + 1;
@@ -139,10 +182,15 @@ static const char *usage_at(const char *data, const char *p, const char *end)
 /* Reads the object at p as one whole: *out is set only when it is. */
 static const char *read_whole_usage(const char *p, const char *end, struct body_usage *out)
 {
-	struct body_usage usage = { -1, -1, -1 };
-	const char *behind = read_usage(p, end, &usage, 1);
-	if (behind)
-		*out = usage;
+	struct counts counts = { .usage = { -1, -1, -1 }, .read = -1, .written = -1 };
+	const char *behind = read_usage(p, end, &counts, 1);
+	if (!behind)
+		return NULL;
+	*out = counts.usage;
+	if (counts.read >= 0)
+		out->cached = counts.read;
+	if (counts.apart && out->input >= 0)
+		out->input += (counts.read > 0 ? counts.read : 0) + (counts.written > 0 ? counts.written : 0);
 	return behind;
 }
 
@@ -328,4 +376,80 @@ void body_event(const char *data, size_t len, struct body_event *out)
 	}
 	for (const char *p = find_name(&w, data); p < end; p = find_name(&w, p))
 		p = event_member(&w, p, out);
+}
+
+/* The value of the member "type" of the object, without its quotes. Absent: it has none, or is none. */
+static sl_str type_of(const char *data, const char *end)
+{
+	static const sl_str none = { NULL, 0 };
+	const char *p = skip_space(data, end);
+	if (p == end || *p != '{')
+		return none;
+	p = skip_space(p + 1, end);
+	while (p < end && *p == '"') {
+		const char *name = p, *after = skip_string(p, end);
+		if (!after)
+			return none;
+		p = skip_space(after, end);
+		if (p == end || *p != ':')
+			return none;
+		p = skip_space(p + 1, end);
+		const char *behind = p < end ? skip_value(p, end) : NULL;
+		if (!behind)
+			return none;
+		if (after - name == 6 && memcmp(name, "\"type\"", 6) == 0)
+			return *p == '"' ? (sl_str){ p + 1, (size_t) (behind - p) - 2 } : none;
+		p = skip_space(behind, end);
+		if (p == end || *p != ',')
+			return none;
+		p = skip_space(p + 1, end);
+	}
+	return none;
+}
+
+static bool ends(sl_str s, sl_str tail)
+{
+	return s.len >= tail.len && memcmp(s.ptr + s.len - tail.len, tail.ptr, tail.len) == 0;
+}
+
+static enum body_step messages_step(sl_str type)
+{
+	if (str_eq(type, STR("content_block_delta")))
+		return BODY_STEP_CONTENT;
+	if (str_eq(type, STR("message_start")))
+		return BODY_STEP_START;
+	if (str_eq(type, STR("message_delta")))
+		return BODY_STEP_USAGE;
+	if (str_eq(type, STR("message_stop")))
+		return BODY_STEP_END;
+	return BODY_STEP_OTHER;
+}
+
+static enum body_step responses_step(sl_str type)
+{
+	if (ends(type, STR(".delta")))
+		return BODY_STEP_CONTENT;
+	if (str_eq(type, STR("response.completed")) || str_eq(type, STR("response.incomplete")))
+		return BODY_STEP_END;
+	return str_eq(type, STR("response.failed")) ? BODY_STEP_FAILED : BODY_STEP_OTHER;
+}
+
+enum body_step body_step(const char *data, size_t len, enum body_door door, struct body_usage *usage)
+{
+	sl_str type = type_of(data, data + len);
+	*usage = (struct body_usage){ -1, -1, -1 };
+	if (!type.ptr) {
+		struct body_event e;
+		body_event(data, len, &e);
+		return e.error ? BODY_STEP_ERROR : BODY_STEP_OTHER;
+	}
+	if (str_eq(type, STR("error")))
+		return BODY_STEP_ERROR;
+	enum body_step step = door == BODY_RESPONSES ? responses_step(type) : messages_step(type);
+	if (step == BODY_STEP_CONTENT || step == BODY_STEP_OTHER)
+		return step;
+	body_find_usage(data, len, usage);
+	if (step == BODY_STEP_START)
+		usage->output = -1; /* a first count, of what is yet to come */
+	return step;
 }

@@ -99,6 +99,7 @@ static void body_complete(struct client *c)
 static bool begin_head(struct client *c, const struct http_head *head)
 {
 	size_t body_max = conf_of(c)->body_max;
+	c->anthropic = str_starts(head->path, STR("/v1/messages"));
 	c->keep_alive = head->keep_alive;
 	c->http10 = head->minor == 0;
 	c->continue_sent = !head->expect_continue;

@@ -1,21 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dispatch.c - gets a replica for a request: at once, after waiting for one, or another one after a failure. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/base/str.h"
 #include "core/gateway/worker.h"
 
-static void send_to(struct request *r, struct route_replica *replica)
+static const char retries_help[] = "Requests sent to another replica, by the reason.";
+static const char unreachable[] = "The model's server cannot be reached.";
+
+static bool send_to(struct request *r, struct route_replica *replica)
 {
 	r->replica = replica;
 	str_copy(r->replica_name, sizeof r->replica_name, str_of(replica->name));
 	if (r->n_tried < ROUTE_EXCLUDE_MAX)
-		r->tried[r->n_tried++] = replica;
+		r->tried[r->n_tried++] = replica->id;
 	r->stage = REQUEST_SENT;
 	r->sent = true;
-	if (!upstream_send(r, false))
-		dispatch_failed(r, "upstream_unreachable", "The model's server cannot be reached.", true);
+	errno = 0;
+	return upstream_send(r, false);
+}
+
+/* Nobody is behind its replica's address: what was not sent is no try. False: the replica is not one that sluice looks
+ * after, or the fault may be ours. */
+static bool nobody_there(struct request *r)
+{
+	if ((errno != ECONNREFUSED && errno != ENOENT && errno != ECONNRESET) || !route_replica_doubt(r->replica))
+		return false;
+	r->n_tried--;
+	dispatch_done(r, true);
+	return true;
 }
 
 static void answer_unavailable(struct request *r)
@@ -46,12 +61,12 @@ static void on_wake_mail(struct mail *mail)
 			request_free(r);
 		return;
 	}
-	r->wait_ns = uv_hrtime() - r->started_ns;
+	r->wait_ns += uv_hrtime() - r->queued_ns;
 	socket_expire(&r->client->socket, 0);
-	if (replica)
-		send_to(r, replica);
-	else
+	if (!replica)
 		answer_unavailable(r);
+	else if (!send_to(r, replica) && !(nobody_there(r) && dispatch_again(r)))
+		dispatch_failed(r, "upstream_unreachable", unreachable, true);
 }
 
 /* Any thread, under the model's lock. */
@@ -94,8 +109,7 @@ static bool ask_route(struct request *r, char names[POLICY_REPLICAS_MAX][SL_NAME
 	route_each(r->route_model, collect, &found);
 	struct policy_request request = { .identity = &r->identity, .tier = r->tier, .model = r->model,
 		.model_name = str_of(r->model_name), .peer = str_of(r->client->peer), .stream = r->body.stream,
-		.door = r->door == BODY_CHAT ? STR("chat") : r->door == BODY_COMPLETIONS ? STR("completions") : STR("embeddings"),
-		.prompt_bytes = r->body.prompt.end - r->body.prompt.start, .max_output = r->max_output, .n = r->body.n,
+		.door = str_of(doors[r->door].name), .prompt_bytes = r->body.prompt_bytes, .max_output = r->max_output, .n = r->body.n,
 		.prompts = r->body.prompts, .wall_ms = r->started_ms };
 	request.prompt_tokens = (request.prompt_bytes + 3) / 4;
 	struct policy_routing routing;
@@ -126,42 +140,61 @@ static bool ask_route(struct request *r, char names[POLICY_REPLICAS_MAX][SL_NAME
 	return true;
 }
 
+static void refuse_full(struct request *r)
+{
+	struct answer_error e = { .status = 429, .type = "rate_limit_error", .code = "model_busy", .retry_ms = 1000,
+		.message = "All servers of this model are busy and its queue is full. Try again in a moment." };
+	answer_error(r->client, r, &e);
+}
+
+/* A replica now, or a place in the queue for what is left of the model's time to wait. */
+static void take_or_wait(struct request *r, const char *const *prefer, unsigned n_prefer, bool again)
+{
+	const struct gateway_options *options = &r->worker->gateway->options;
+	struct route_replica *replica = NULL;
+	struct route_ask ask = { .use = &r->use, .prefer = prefer, .n_prefer = n_prefer, .again = again, .waiter = &r->waiter,
+		.may_start = r->engine && r->engine->can_start && r->model->replicas_max > 0 };
+	uint64_t waited_ms = r->wait_ns / 1000000, wait_ms = (uint64_t) r->model->wait_ms;
+	r->waiter.priority = r->priority;
+	r->waiter.wake = on_wake;
+	for (;;) {
+		ask.now_us = uv_hrtime() / 1000;
+		r->queued_ns = uv_hrtime();
+		r->waiter_live = true; /* before it may be woken */
+		r->stage = REQUEST_WAIT;
+		enum route_result result = route_choose(r->route_model, &ask, &replica);
+		if (result == ROUTE_WAIT) {
+			socket_expire(&r->client->socket, wait_ms > waited_ms ? wait_ms - waited_ms : 1);
+			if (options->need_replica)
+				options->need_replica(options->arg);
+			return;
+		}
+		r->waiter_live = false;
+		if (result == ROUTE_FULL)
+			refuse_full(r);
+		else if (result != ROUTE_CHOSEN)
+			answer_unavailable(r);
+		else if (send_to(r, replica))
+			return;
+		else if (!nobody_there(r))
+			dispatch_failed(r, "upstream_unreachable", unreachable, true);
+		else
+			continue; /* that one is doubted now: each is met once */
+		return;
+	}
+}
+
 void dispatch_request(struct request *r)
 {
 	char names[POLICY_REPLICAS_MAX][SL_NAME_MAX];
 	const char *prefer[POLICY_REPLICAS_MAX];
 	unsigned n_prefer;
-	if (!ask_route(r, names, &n_prefer))
+	if (!ask_route(r, names, &n_prefer) || !door_choose(r))
 		return;
 	routing_prepare(r);
 	for (unsigned i = 0; i < n_prefer; i++)
 		prefer[i] = names[i];
-	const struct gateway_options *options = &r->worker->gateway->options;
-	bool may_start = r->engine && r->engine->can_start && r->model->replicas_max > 0;
-	struct route_replica *replica = NULL;
-	r->waiter.priority = r->priority;
-	r->waiter.wake = on_wake;
-	r->waiter_live = true;
-	r->stage = REQUEST_WAIT;
-	struct route_ask ask = { .now_us = uv_hrtime() / 1000, .use = &r->use, .prefer = prefer, .n_prefer = n_prefer,
-		.may_start = may_start, .waiter = &r->waiter };
-	enum route_result result = route_choose(r->route_model, &ask, &replica);
-	if (result == ROUTE_WAIT) {
-		socket_expire(&r->client->socket, (uint64_t) r->model->wait_ms);
-		if (options->need_replica)
-			options->need_replica(options->arg);
-		return;
-	}
-	r->waiter_live = false;
-	if (result == ROUTE_CHOSEN) {
-		send_to(r, replica);
-	} else if (result == ROUTE_FULL) {
-		struct answer_error e = { .status = 429, .type = "rate_limit_error", .code = "model_busy", .retry_ms = 1000,
-			.message = "All servers of this model are busy and its queue is full. Try again in a moment." };
-		answer_error(r->client, r, &e);
-	} else {
-		answer_unavailable(r);
-	}
+	take_or_wait(r, prefer, n_prefer, false);
 }
 
 void dispatch_done(struct request *r, bool failed)
@@ -170,19 +203,37 @@ void dispatch_done(struct request *r, bool failed)
 	routing_done(r, failed);
 }
 
+bool dispatch_again(struct request *r)
+{
+	if (!r->client || r->n_tried >= TRIES_MAX)
+		return false;
+	metrics_add(metrics_counter("sluice_retries_total", retries_help, "reason", "replica_lost"), 1);
+	take_or_wait(r, NULL, 0, true);
+	return true;
+}
+
 void dispatch_failed(struct request *r, const char *code, const char *text, bool strike)
 {
 	struct worker *w = r->worker;
-	if (r->replica && strcmp(code, "upstream_unreachable") == 0)
-		route_replica_forget(r->replica); /* its process has ended, and its cache with it */
+	if (r->replica && strcmp(code, "upstream_unreachable") == 0) {
+		/* Its process has most likely ended, and its work and its cache with it. So trying again is no more work than
+		 * was asked for, and not counted against the budget of retries. */
+		bool doubted = route_replica_doubt(r->replica);
+		if (!doubted)
+			route_replica_forget(r->replica);
+		dispatch_done(r, strike);
+		if (doubted && dispatch_again(r))
+			return;
+	}
 	dispatch_done(r, strike);
 	struct route_replica *replica = NULL;
 	struct route_ask ask = { .now_us = uv_hrtime() / 1000, .use = &r->use, .exclude = r->tried, .n_exclude = r->n_tried };
-	metrics_add(metrics_counter("sluice_retries_total", "Requests sent to another replica, by the reason.", "reason", code), 1);
+	metrics_add(metrics_counter("sluice_retries_total", retries_help, "reason", code), 1);
 	if (r->n_tried < TRIES_MAX && w->retry_tokens >= 1 &&
 	    route_choose(r->route_model, &ask, &replica) == ROUTE_CHOSEN) {
 		w->retry_tokens -= 1;
-		send_to(r, replica);
+		if (!send_to(r, replica))
+			dispatch_failed(r, "upstream_unreachable", unreachable, true);
 		return;
 	}
 	bool full = strcmp(code, "model_busy") == 0, late = strcmp(code, "upstream_timeout") == 0;

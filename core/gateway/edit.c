@@ -86,15 +86,18 @@ static void edit_bound(const struct request *r, struct edit *out, unsigned *n, c
 {
 	const struct body *b = &r->body;
 	char number[24];
-	if (r->door == BODY_EMBEDDINGS)
+	if (!doors[r->spoken].generates)
 		return;
 	*text_put_i64(number, r->max_output) = '\0';
 	if (exceeds(r, &b->max_tokens_at))
 		add(out, n, b->max_tokens_at.value.start, b->max_tokens_at.value.end, number);
 	if (exceeds(r, &b->max_completion_tokens_at))
 		add(out, n, b->max_completion_tokens_at.value.start, b->max_completion_tokens_at.value.end, number);
-	if (!b->max_tokens_at.value.end && !b->max_completion_tokens_at.value.end)
-		snprintf(insert + strlen(insert), room - strlen(insert), "\"max_tokens\":%s,", number);
+	if (exceeds(r, &b->max_output_tokens_at))
+		add(out, n, b->max_output_tokens_at.value.start, b->max_output_tokens_at.value.end, number);
+	if (!b->max_tokens_at.value.end && !b->max_completion_tokens_at.value.end && !b->max_output_tokens_at.value.end)
+		snprintf(insert + strlen(insert), room - strlen(insert), "\"%s\":%s,",
+		         r->spoken == BODY_RESPONSES ? "max_output_tokens" : "max_tokens", number);
 }
 
 /* A member of stream_options that must be true: in its place, or in `words` where it has none. */
@@ -112,7 +115,7 @@ static void edit_usage(const struct request *r, struct edit *out, unsigned *n, c
 {
 	const struct body *b = &r->body;
 	char words[96] = "", text[100];
-	if (!b->stream || !r->engine || !r->engine->usage_option)
+	if (!b->stream || !r->engine || !r->engine->usage_option || doors[r->spoken].typed)
 		return;
 	want(out, n, "include_usage", b->include_usage, &b->include_usage_at, words);
 	if (r->engine->usage_running)

@@ -6,11 +6,15 @@ core_gateway_libgateway_a_SOURCES = \
 	core/gateway/answer.c \
 	core/gateway/client.c \
 	core/gateway/dispatch.c \
+	core/gateway/door.c core/gateway/door.h \
+	core/gateway/doors.c \
 	core/gateway/drain.c \
 	core/gateway/edit.c \
 	core/gateway/gateway.c core/gateway/gateway.h \
 	core/gateway/listener.c \
 	core/gateway/log.c \
+	core/gateway/own.c \
+	core/gateway/receipt.c \
 	core/gateway/relay.c \
 	core/gateway/request.c \
 	core/gateway/routing.c \

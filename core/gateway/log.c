@@ -56,7 +56,7 @@ void request_log(struct request *r, uint64_t duration_us, int64_t cost)
 	at = put_value(at, " tenant=", r->identity.tenant);
 	at = put_value(at, " user=", r->identity.user);
 	at = put_value(at, " key=", r->identity.key);
-	at = text_puts(at, r->door == BODY_CHAT ? " door=chat" : r->door == BODY_COMPLETIONS ? " door=completions" : " door=embeddings");
+	at = text_puts(text_puts(at, " door="), doors[r->door].name);
 	at = put_value(at, " model=", r->model_name);
 	at = put_value(at, " replica=", r->replica_name);
 	at = put_number(at, " status=", r->status);

@@ -23,12 +23,14 @@ struct segments {
 static bool passes_header(const struct http_head *head, const struct http_header *h)
 {
 	static const sl_str ours[] = { STR("content-length"), STR("x-request-id"), STR("server"), STR("date"), STR("alt-svc"),
-		STR("set-cookie"), STR("content-encoding") };
+		STR("set-cookie"), STR("content-encoding"), STR("request-id"), STR("sluice-receipt") };
 	if (h->value.len == 0 || http_is_hop_header(head, h->name))
 		return false;
 	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
 		if (h->name.len == ours[i].len && str_eq_nocase(h->name, ours[i]))
 			return false;
+	if (h->name.len > 20 && str_eq_nocase((sl_str){ h->name.ptr, 20 }, STR("anthropic-ratelimit-")))
+		return false;
 	return !(h->name.len > 12 && str_eq_nocase((sl_str){ h->name.ptr, 12 }, STR("x-ratelimit-")));
 }
 
@@ -40,15 +42,18 @@ static void start_head(struct request *r, const struct http_head *head, struct b
 	buf_put(out, " ", 1);
 	buf_puts(out, answer_reason(head->status));
 	buf_put(out, "\r\n", 2);
+	bool rewritten = door_rewrites(r);
 	for (unsigned i = 0; i < head->n_headers; i++) {
 		const struct http_header *h = &head->headers[i];
-		if (!passes_header(head, h))
+		if (!passes_header(head, h) || (rewritten && str_eq_nocase(h->name, STR("content-type"))))
 			continue;
 		buf_put(out, h->name.ptr, h->name.len);
 		buf_put(out, ": ", 2);
 		buf_put(out, h->value.ptr, h->value.len);
 		buf_put(out, "\r\n", 2);
 	}
+	if (rewritten)
+		buf_puts(out, "content-type: application/json\r\n");
 	answer_headers(r, out);
 }
 
@@ -142,7 +147,7 @@ static void add_segment(struct segments *s, const char *data, size_t len)
 		s->part[s->n++] = (sl_str){ data, len };
 }
 
-static void take_usage(struct request *r, const struct body_usage *u)
+void relay_usage(struct request *r, const struct body_usage *u)
 {
 	if (u->input >= 0)
 		r->usage.input = u->input;
@@ -158,6 +163,17 @@ static bool counts_one_of_many(const struct request *r)
 	return r->engine && r->engine->usage_running && (r->body.n > 1 || r->body.prompts > 1);
 }
 
+/* One of a door whose events have types. */
+static void take_typed(struct request *r, sl_str event, sl_str data, struct segments *out)
+{
+	sl_str text = door_event(r, event, data, &r->done_seen);
+	out->changed |= r->done_seen || text.ptr != event.ptr;
+	if (r->done_seen)
+		frame(r, &r->hold, text);
+	else
+		add_segment(out, text.ptr, text.len);
+}
+
 /* One whole event. It is in the arena, or is copied there by the caller. */
 static void take_event(struct request *r, sl_str event, struct segments *out)
 {
@@ -170,6 +186,10 @@ static void take_event(struct request *r, sl_str event, struct segments *out)
 		add_segment(out, event.ptr, event.len);
 		return;
 	}
+	if (doors[r->door].typed) {
+		take_typed(r, event, data, out);
+		return;
+	}
 	struct body_event e;
 	body_event(data.ptr, data.len, &e);
 	if (e.done) {
@@ -178,7 +198,7 @@ static void take_event(struct request *r, sl_str event, struct segments *out)
 		return;
 	}
 	if (e.has_usage && (e.choices_empty || !counts_one_of_many(r)))
-		take_usage(r, &e.usage);
+		relay_usage(r, &e.usage);
 	if (e.error)
 		r->flags |= SL_USAGE_UPSTREAM_ERROR;
 	r->finished |= e.finished;
@@ -269,6 +289,27 @@ static bool take_piece(struct request *r, struct upstream *u, sl_str piece, stru
 	return !u->partial.failed;
 }
 
+/* The receipt, and the words that end a stream. Where those are held already it goes before them: behind them nobody
+ * need read on. */
+static void put_last(struct request *r)
+{
+	struct buf *end = &r->worker->scratch, held = { 0 };
+	buf_clear(end);
+	receipt_comment(r, end);
+	if (!doors[r->door].typed) {
+		buf_put(end, done_event, sizeof done_event - 1);
+	} else if (!r->done_seen) {
+		door_end(r, end);
+	} else {
+		held = r->hold;
+		r->hold = (struct buf){ 0 };
+	}
+	frame(r, &r->hold, buf_str(end));
+	buf_put(&r->hold, held.data, held.len);
+	r->hold.failed |= end->failed || held.failed;
+	buf_free(&held);
+}
+
 static void finish_stream(struct request *r)
 {
 	struct upstream *u = r->upstream;
@@ -276,7 +317,7 @@ static void finish_stream(struct request *r)
 		upstream_detach(u);
 	r->complete = true;
 	dispatch_done(r, (r->flags & SL_USAGE_UPSTREAM_ERROR) != 0);
-	frame(r, &r->hold, (sl_str){ done_event, sizeof done_event - 1 });
+	put_last(r);
 	frame_end(r, &r->hold);
 	settle_and_finish(r, buf_str(&r->hold), (sl_str){ NULL, 0 });
 }
@@ -356,8 +397,14 @@ void relay_body(struct request *r, struct upstream *u, sl_str piece)
 		relay_broken(r, "overloaded", "Out of memory.");
 		return;
 	}
-	if (!r->passing && r->tail.len > ANSWER_HOLD_MAX)
+	if (!r->passing && r->tail.len > ANSWER_HOLD_MAX) {
+		if (door_rewrites(r)) {
+			upstream_close(u);
+			relay_broken(r, "upstream_protocol", "The model's server sent an answer above 1 MiB, which cannot be translated.");
+			return;
+		}
 		start_passing(r);
+	}
 	if (r->passing && r->tail.len > TAIL) {
 		pass(r, r->tail.len - TAIL);
 		watch_backlog(r);
@@ -390,11 +437,29 @@ static bool looks_like_json(sl_str body)
 	return last - first >= 2 && body.ptr[first] == '{' && body.ptr[last - 1] == '}';
 }
 
+/* The words of another door in the place of the body. False: answered. */
+static bool rewrite(struct request *r, sl_str *body)
+{
+	struct buf text = { 0 };
+	bool ok = door_answer(r, *body, &text);
+	if (ok) {
+		buf_free(&r->tail);
+		r->tail = text;
+		r->whole = (sl_str){ NULL, 0 };
+		*body = buf_str(&text);
+		return true;
+	}
+	buf_free(&text);
+	relay_broken(r, "upstream_protocol", "The model's server sent something that is no answer.");
+	return false;
+}
+
 /* The head of a plain answer is complete now that its length is known. */
 static void end_head(struct request *r, struct buf *head, size_t length)
 {
 	if (r->worker->draining && r->client)
 		r->client->keep_alive = false;
+	receipt_field(r, head);
 	buf_puts(head, r->client && !r->client->keep_alive ? "connection: close\r\ncontent-length: " : "content-length: ");
 	buf_put_u64(head, length);
 	buf_puts(head, "\r\n\r\n");
@@ -417,10 +482,14 @@ void relay_end(struct request *r)
 		                                                  : "The model's server sent something that is no JSON.");
 		return;
 	}
-	struct body_usage usage;
-	if (body.len && body_find_usage(body.ptr, body.len, &usage))
-		take_usage(r, &usage);
-	r->complete = r->status == 200;
+	if (r->status >= 500 && door_blame(r))
+		return;
+	struct body_usage usage = { 0, 0, 0 }; /* of a count of tokens */
+	if (r->spoken == BODY_COUNT_TOKENS || (body.len && body_find_usage(body.ptr, body.len, &usage)))
+		relay_usage(r, &usage);
+	if (door_rewrites(r) && !rewrite(r, &body))
+		return;
+	r->complete = r->status == 200 && r->spoken != BODY_COUNT_TOKENS;
 	dispatch_done(r, r->status >= 500);
 	if (r->passing) {
 		if (r->passing_chunked && r->tail.len)
@@ -441,8 +510,28 @@ void relay_end(struct request *r)
 	settle_and_finish(r, buf_str(head), r->whole);
 }
 
+/* The end of its engine cut off a plain answer of which nothing has gone out: as if it had never begun. */
+static bool begin_again(struct request *r, const char *code)
+{
+	if (r->head_sent || r->sse || !r->client || !r->replica || strcmp(code, "upstream_error") != 0 ||
+	    !route_replica_doubt(r->replica))
+		return false;
+	dispatch_done(r, true);
+	buf_clear(&r->hold);
+	buf_free(&r->tail);
+	r->fresh = r->passing = r->finished = r->counted = false;
+	r->whole = (sl_str){ NULL, 0 };
+	r->answer_bytes = 0;
+	r->status = 0;
+	r->first_byte_ns = 0;
+	r->usage = (struct body_usage){ -1, -1, -1 };
+	return dispatch_again(r);
+}
+
 void relay_broken(struct request *r, const char *code, const char *text)
 {
+	if (begin_again(r, code))
+		return;
 	dispatch_done(r, true);
 	r->flags |= SL_USAGE_UPSTREAM_ERROR;
 	r->error_code = code;
@@ -455,7 +544,8 @@ void relay_broken(struct request *r, const char *code, const char *text)
 	buf_clear(&r->hold);
 	if (r->sse) {
 		struct buf event = { 0 };
-		answer_event(&event, code, text, r->id);
+		receipt_comment(r, &event);
+		answer_event(&event, r, code, text);
 		frame(r, &r->hold, buf_str(&event));
 		frame_end(r, &r->hold);
 		buf_free(&event);

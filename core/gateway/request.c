@@ -17,14 +17,27 @@ enum { FREE_REQUESTS_MAX = 256, TEXT_KEPT_MAX = 4096, AUTH_MS = 5000 };
 struct path {
 	sl_str path, method;
 	enum body_door door; /* 0: answered here */
+	enum own_page own;   /* 0: nothing of the caller's own */
 };
 static const struct path paths[] = {
-	{ STR("/v1/chat/completions"), STR("POST"), BODY_CHAT },
-	{ STR("/v1/completions"), STR("POST"), BODY_COMPLETIONS },
-	{ STR("/v1/embeddings"), STR("POST"), BODY_EMBEDDINGS },
-	{ STR("/v1/models"), STR("GET"), 0 },
-	{ STR("/healthz"), STR("GET"), 0 },
-	{ STR("/readyz"), STR("GET"), 0 },
+	{ STR("/v1/chat/completions"), STR("POST"), BODY_CHAT, 0 },
+	{ STR("/v1/completions"), STR("POST"), BODY_COMPLETIONS, 0 },
+	{ STR("/v1/embeddings"), STR("POST"), BODY_EMBEDDINGS, 0 },
+	{ STR("/v1/models"), STR("GET"), 0, 0 },
+	{ STR("/healthz"), STR("GET"), 0, 0 },
+	{ STR("/readyz"), STR("GET"), 0, 0 },
+	{ STR("/v1/messages"), STR("POST"), BODY_MESSAGES, 0 },
+	{ STR("/v1/messages/count_tokens"), STR("POST"), BODY_COUNT_TOKENS, 0 },
+	{ STR("/v1/responses"), STR("POST"), BODY_RESPONSES, 0 },
+	{ STR("/v1/rerank"), STR("POST"), BODY_RERANK, 0 },
+	{ STR("/v1/score"), STR("POST"), BODY_SCORE, 0 },
+	{ STR("/v1/me"), STR("GET"), 0, OWN_ME },
+	{ STR("/v1/usage"), STR("GET"), 0, OWN_USAGE },
+};
+/* Paths with a name behind them. */
+static const struct path prefixes[] = {
+	{ STR("/v1/models/"), STR("GET"), 0, 0 },
+	{ STR("/v1/usage/"), STR("GET"), 0, OWN_REQUEST },
 };
 
 /* "req_" and 26 characters of base32: 48 bits of milliseconds, so that ids sort by time, and 82 of chance. */
@@ -84,7 +97,7 @@ void request_free(struct request *r)
 	if (r->client && r->client->request == r)
 		r->client->request = NULL;
 	r->client = NULL;
-	if (r->auth_pending || r->waiter_live) {
+	if (r->auth_pending || r->own_pending || r->waiter_live) {
 		r->free_later = true; /* a message of ours is still on its way to us */
 		return;
 	}
@@ -93,6 +106,8 @@ void request_free(struct request *r)
 		r->next->link = r->link;
 	worker_count(&w->n_active, -1);
 	routing_free(r);
+	door_free(r);
+	own_end(r);
 	if (r->text.room > TEXT_KEPT_MAX)
 		buf_free(&r->text);
 	buf_clear(&r->text);
@@ -184,6 +199,8 @@ static int authenticate(struct request *r, const sl_auth_request *request, sl_er
 		if (code != SL_NOT_MINE)
 			return code;
 	}
+	if (request->authorization.ptr || request->api_key.ptr) /* and nobody says that it is his */
+		return error_set(error, SL_EAUTH, "Incorrect API key provided.");
 	return error_set(error, SL_EAUTH,
 	                 "You did not provide an API key. Send it in the Authorization header: Authorization: Bearer KEY.");
 }
@@ -226,9 +243,11 @@ void request_authenticated(struct request *r, int code, const sl_error *error)
 		refuse_identity(r, code, error, true); /* a plugin took it up */
 }
 
-static const struct path *find_path(sl_str path, sl_str method, bool *path_known)
+/* *name: what stands behind a prefix. */
+static const struct path *find_path(sl_str path, sl_str method, bool *path_known, sl_str *name)
 {
 	*path_known = false;
+	*name = (sl_str){ NULL, 0 };
 	if (str_eq(method, STR("HEAD")))
 		method = STR("GET"); /* answered alike, without the body */
 	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
@@ -237,6 +256,14 @@ static const struct path *find_path(sl_str path, sl_str method, bool *path_known
 		*path_known = true;
 		if (str_eq(method, paths[i].method))
 			return &paths[i];
+	}
+	for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+		const struct path *p = &prefixes[i];
+		if (*path_known || !str_starts(path, p->path) || path.len == p->path.len)
+			continue;
+		*path_known = true;
+		*name = (sl_str){ path.ptr + p->path.len, path.len - p->path.len };
+		return str_eq(method, p->method) ? p : NULL;
 	}
 	return NULL;
 }
@@ -289,7 +316,7 @@ static void copy_traceparent(struct request *r, sl_str value)
 
 /* What of a head's fields is looked at here; absent ones are {NULL, 0}. */
 struct fields {
-	sl_str authorization, api_key, content_type, content_encoding, traceparent;
+	sl_str authorization, api_key, content_type, content_encoding, traceparent, version;
 	unsigned authorizations;
 };
 
@@ -321,6 +348,9 @@ static void read_fields(const struct http_head *head, struct fields *out)
 			if (!out->authorizations++)
 				out->authorization = h->value;
 			break;
+		case sizeof "anthropic-version" - 1:
+			take_field(&out->version, h, STR("anthropic-version"));
+			break;
 		case sizeof "content-encoding" - 1:
 			take_field(&out->content_encoding, h, STR("content-encoding"));
 			break;
@@ -328,14 +358,20 @@ static void read_fields(const struct http_head *head, struct fields *out)
 	}
 }
 
-static bool begin_authenticated(struct client *c, const struct fields *fields, const struct path *p, sl_str model)
+static bool begin_authenticated(struct client *c, const struct fields *fields, const struct path *p, sl_str query, sl_str name)
 {
 	struct request *r = request_new(c);
 	if (!r)
 		return refuse(c, 503, "server_error", "overloaded", "Out of memory. Try again in a moment.");
-	r->door = p ? p->door : 0;
-	if (!r->door)
-		str_copy(r->model_name, sizeof r->model_name, model);
+	r->door = p->door;
+	if (p->own && !own_begin(r, p->own, query, name)) {
+		answer_error(c, r, &(struct answer_error){ .status = 503, .type = "server_error", .code = "overloaded",
+			.message = "Out of memory. Try again in a moment.", .retry_ms = 1000 });
+		return true;
+	}
+	if (!r->door && !p->own)
+		str_copy(r->model_name, sizeof r->model_name, name);
+	r->version = c->anthropic ? door_version(fields->version) : NULL;
 	copy_traceparent(r, fields->traceparent);
 	sl_auth_request request = { .size = sizeof request, .door = SL_DOOR_INFERENCE,
 		.authorization = fields->authorization, .api_key = fields->api_key, .peer = str_of(c->peer) };
@@ -353,16 +389,9 @@ static bool begin_authenticated(struct client *c, const struct fields *fields, c
 
 bool request_begin(struct client *c, const struct http_head *head)
 {
-	static const char models_prefix[] = "/v1/models/";
 	bool known;
-	const struct path *p = find_path(head->path, head->method, &known);
-	sl_str model = { NULL, 0 };
-	if (!p && !known && str_starts(head->path, STR(models_prefix)) && head->path.len > sizeof models_prefix - 1) {
-		known = true;
-		model = (sl_str){ head->path.ptr + sizeof models_prefix - 1, head->path.len - (sizeof models_prefix - 1) };
-		if (str_eq(head->method, STR("GET")) || str_eq(head->method, STR("HEAD")))
-			p = &paths[3];
-	}
+	sl_str name;
+	const struct path *p = find_path(head->path, head->method, &known, &name);
 	if (!known && !known_method(head->method))
 		return refuse(c, 501, "invalid_request_error", "unknown_method", "This method is not known here.");
 	if (!known)
@@ -387,12 +416,19 @@ bool request_begin(struct client *c, const struct http_head *head)
 		return refuse(c, 415, "invalid_request_error", "unsupported_encoding", "Send the body without a content encoding.");
 	if (p->door && !is_json(fields.content_type))
 		return refuse(c, 415, "invalid_request_error", "unsupported_media_type", "Send the body as application/json.");
-	return begin_authenticated(c, &fields, p, model);
+	if (c->anthropic && !door_version(fields.version))
+		return refuse(c, 400, "invalid_request_error", "unknown_version",
+		              "This anthropic-version is not known here: 2023-06-01 and 2026-10-21 are.");
+	return begin_authenticated(c, &fields, p, head->query, name);
 }
 
 void request_body(struct request *r)
 {
 	struct client *c = r->client;
+	if (r->own) {
+		own_answer(r);
+		return;
+	}
 	if (!r->door) {
 		answer_models(r, str_of(r->model_name));
 		return;
@@ -423,13 +459,18 @@ void request_client_gone(struct request *r)
 	if (r->status == 0)
 		r->status = 499;
 	r->flags |= SL_USAGE_CLIENT_CLOSED;
-	settle_request(r);
+	if (r->door)
+		settle_request(r);
 	request_free(r);
 }
 
 void request_expired(struct request *r)
 {
 	struct client *c = r->client;
+	if (r->stage == REQUEST_ASK) {
+		own_late(r);
+		return;
+	}
 	if (r->stage != REQUEST_WAIT)
 		return;
 	if (r->waiter_live && route_cancel(r->route_model, &r->waiter))

@@ -33,7 +33,9 @@ static void hash_prompt(struct request *r)
 {
 	const struct body *b = &r->body;
 	const char *prompt = request_text(r) + b->prompt.start, *tools = request_text(r) + b->tools.start;
-	size_t len = b->prompt.end - b->prompt.start, n = len / PREFIX_BLOCK;
+	const char *preface = request_text(r) + b->preface.start;
+	size_t len = b->prompt.end - b->prompt.start, before = b->preface.end - b->preface.start;
+	size_t n = before / PREFIX_BLOCK + len / PREFIX_BLOCK;
 	if (n > PREFIX_PROMPT_MAX)
 		n = PREFIX_PROMPT_MAX;
 	struct route_use *use = &r->use;
@@ -45,7 +47,13 @@ static void hash_prompt(struct request *r)
 	use->keys = keys;
 	use->hold.entries = (uint32_t *) (keys + n);
 	use->hold.ages = use->hold.entries + n;
-	use->n_keys = prefix_chain(start, prompt, len, keys, (unsigned) n);
+	if (before) { /* read first: its blocks, then what is left of it, are where the prompt's chain begins */
+		use->n_keys = prefix_chain(start, preface, before, keys, (unsigned) n);
+		uint64_t last = use->n_keys ? keys[use->n_keys - 1] : start;
+		size_t rest = before % PREFIX_BLOCK;
+		start = prefix_start((sl_str){ (const char *) &last, sizeof last }, (sl_str){ preface + before - rest, rest });
+	}
+	use->n_keys += prefix_chain(start, prompt, len, keys + use->n_keys, (unsigned) n - use->n_keys);
 }
 
 void routing_prepare(struct request *r)
@@ -53,11 +61,11 @@ void routing_prepare(struct request *r)
 	const struct conf_model *m = r->model;
 	struct route_use *use = &r->use;
 	bool knows_prefixes = m->route == CONF_ROUTE_COST || m->route == CONF_ROUTE_PREFIX;
-	use->bytes = (int64_t) (r->body.prompt.end - r->body.prompt.start) + (int64_t) (r->body.tools.end - r->body.tools.start);
+	use->bytes = r->spoken == BODY_COUNT_TOKENS ? 0 : r->body.prompt_bytes; /* which no model reads */
 	use->max_output = r->max_output;
 	use->streamed = r->streaming;
 	use->unsure = r->body.media_parts > 0;
-	if (knows_prefixes && m->index_blocks > 0 && r->door != BODY_EMBEDDINGS)
+	if (knows_prefixes && m->index_blocks > 0 && doors[r->spoken].generates)
 		hash_prompt(r);
 }
 
@@ -77,7 +85,7 @@ void routing_first(struct request *r)
 static void count_prefix(struct request *r)
 {
 	struct routing_metrics *m = metrics_of(r);
-	if (r->usage.input <= 0 || r->door == BODY_EMBEDDINGS)
+	if (r->usage.input <= 0 || !doors[r->spoken].generates)
 		return;
 	double part = r->use.tokens > 0 ? r->use.parts.cached / r->use.tokens : 0;
 	metrics_add(m->prompt, (uint64_t) r->usage.input);
@@ -92,7 +100,7 @@ void routing_done(struct request *r, bool failed)
 		return;
 	struct route_truth truth = { .input = r->usage.input, .cached = r->usage.cached, .output = r->usage.output };
 	if (truth.output < 0)
-		truth.output = r->door == BODY_EMBEDDINGS ? 0 : r->sse ? r->events : -1;
+		truth.output = !doors[r->spoken].generates ? 0 : r->sse ? r->events : -1;
 	if (r->complete)
 		count_prefix(r);
 	route_done(&r->use, uv_hrtime() / 1000, failed, r->complete ? &truth : NULL);

@@ -11,11 +11,6 @@ enum { COPY_MAX = 2048 }; /* a body so small is copied behind its head: cheaper 
 static const uint64_t seconds_bounds[] = { 10000, 20000, 40000, 80000, 160000, 320000, 640000, 1280000, 2560000, 5120000,
 	10240000, 20480000, 40960000, 81920000, 0 };
 
-static const char *door_name(enum body_door door)
-{
-	return door == BODY_CHAT ? "chat" : door == BODY_COMPLETIONS ? "completions" : "embeddings";
-}
-
 /* Counts that the engine did not give are ours, and marked. */
 static void complete_usage(struct request *r)
 {
@@ -23,13 +18,13 @@ static void complete_usage(struct request *r)
 	bool answered = r->status == 200;
 	if (r->head_sent || answered) {
 		if (u->input < 0) {
-			u->input = ((int64_t) r->body.prompt.end - (int64_t) r->body.prompt.start + 3) / 4;
+			u->input = (r->body.prompt_bytes + 3) / 4;
 			r->flags |= SL_USAGE_ESTIMATED;
 		}
 		if (u->output < 0) {
-			bool plain = !r->sse && r->door != BODY_EMBEDDINGS;
-			u->output = r->door == BODY_EMBEDDINGS ? 0 : plain ? (int64_t) (r->answer_bytes + 3) / 4 : r->events;
-			if (r->door != BODY_EMBEDDINGS)
+			bool generates = doors[r->spoken].generates;
+			u->output = !generates ? 0 : r->sse ? r->events : (int64_t) (r->answer_bytes + 3) / 4;
+			if (generates)
 				r->flags |= SL_USAGE_ESTIMATED;
 		}
 	}
@@ -94,10 +89,10 @@ static void count(struct request *r, uint64_t duration_us, uint64_t ttft_us)
 		metrics_observe(m->first_byte, ttft_us);
 }
 
-static void record(struct request *r, uint64_t duration_us, uint64_t ttft_us, int64_t cost)
+static void record(struct request *r, uint64_t duration_us, uint64_t ttft_us)
 {
 	sl_usage u = { .started_ms = r->started_ms, .duration_us = duration_us, .ttft_us = ttft_us, .wait_us = r->wait_ns / 1000,
-		.input_tokens = r->usage.input, .cached_tokens = r->usage.cached, .output_tokens = r->usage.output, .cost = cost,
+		.input_tokens = r->usage.input, .cached_tokens = r->usage.cached, .output_tokens = r->usage.output, .cost = r->cost,
 		.flags = r->flags, .status = r->status, .tries = (uint16_t) r->n_tried };
 	memcpy(u.request_id, r->id, sizeof u.request_id);
 	memcpy(u.tenant, r->identity.tenant, sizeof u.tenant);
@@ -105,8 +100,17 @@ static void record(struct request *r, uint64_t duration_us, uint64_t ttft_us, in
 	memcpy(u.key, r->identity.key, sizeof u.key);
 	memcpy(u.model, r->model_name, sizeof u.model);
 	memcpy(u.replica, r->replica_name, sizeof u.replica);
-	strcpy(u.door, door_name(r->door));
+	strcpy(u.door, doors[r->door].name);
 	r->seq = ledger_append(r->worker->gateway->options.ledger, SL_RECORD_USAGE, (sl_str){ NULL, 0 }, &u, sizeof u);
+}
+
+void settle_count(struct request *r)
+{
+	if (r->counted || !r->sent)
+		return;
+	r->counted = true;
+	complete_usage(r);
+	r->cost = cost_of(r);
 }
 
 void settle_request(struct request *r)
@@ -118,20 +122,17 @@ void settle_request(struct request *r)
 	uint64_t now = r->whole.ptr ? r->first_byte_ns : uv_hrtime(); /* all in one piece: a moment ago */
 	uint64_t duration_us = (now - r->started_ns) / 1000;
 	uint64_t ttft_us = r->first_byte_ns ? (r->first_byte_ns - r->started_ns) / 1000 : 0;
-	int64_t cost = 0;
 	if (r->streaming)
 		r->flags |= SL_USAGE_STREAM;
-	if (r->sent) {
-		complete_usage(r);
-		cost = cost_of(r);
-		record(r, duration_us, ttft_us, cost);
-	}
+	settle_count(r);
+	if (r->sent)
+		record(r, duration_us, ttft_us);
 	if (r->reserved) {
 		struct quota_use used = { .requests = r->sent };
 		if (r->sent) {
 			used.input_tokens = r->usage.input;
 			used.output_tokens = r->usage.output;
-			used.cost = cost;
+			used.cost = r->cost;
 		}
 		struct quota_now at = { .mono_ms = w->now_ms, .wall_ms = r->started_ms + duration_us / 1000 };
 		quota_settle(w->gateway->options.quota, at, &r->reservation, &used);
@@ -145,7 +146,7 @@ void settle_request(struct request *r)
 		w->retry_tokens = 3 + r->generation->conf->retry_ratio * 100;
 	count(r, duration_us, ttft_us);
 	if (r->generation->conf->log_requests)
-		request_log(r, duration_us, cost);
+		request_log(r, duration_us, r->cost);
 }
 
 /* Small answers go out at the end of the batch, in one piece each, so that whoever waits for many of them is not woken
@@ -202,7 +203,7 @@ static void end_unrecorded(struct request *r)
 	buf_clear(&r->hold);
 	if (r->sse && !r->client->http10) {
 		struct buf event = { 0 };
-		answer_event(&event, "store_full", text, r->id);
+		answer_event(&event, r, "store_full", text);
 		buf_printf(&r->hold, "%zx\r\n", event.len);
 		buf_put(&r->hold, event.data, event.len);
 		buf_puts(&r->hold, "\r\n0\r\n\r\n");

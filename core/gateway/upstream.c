@@ -111,11 +111,6 @@ static void release(struct upstream *u)
 	socket_expire(&u->socket, (uint64_t) u->keepalive_ms);
 }
 
-static const char *door_path(enum body_door door)
-{
-	return door == BODY_CHAT ? "/v1/chat/completions" : door == BODY_COMPLETIONS ? "/v1/completions" : "/v1/embeddings";
-}
-
 static char *put(char *at, const char *text)
 {
 	return stpcpy(at, text);
@@ -126,7 +121,7 @@ static size_t write_head(const struct request *r, size_t body_len, char *out)
 {
 	const struct route_replica *replica = r->replica;
 	/* A base that ends in /v1 already is how OpenAI clients write it. */
-	const char *path = door_path(r->door);
+	const char *path = doors[r->spoken].path;
 	size_t base_len = strlen(replica->address.base);
 	if (base_len >= 3 && strcmp(replica->address.base + base_len - 3, "/v1") == 0)
 		path += 3;
@@ -140,6 +135,11 @@ static size_t write_head(const struct request *r, size_t body_len, char *out)
 	at = put(put(at, "x-request-id: "), r->id);
 	if (replica->key[0])
 		at = put(put(at, "\r\nauthorization: Bearer "), replica->key);
+	if (doors[r->spoken].anthropic) {
+		at = put(put(at, "\r\nanthropic-version: "), r->version);
+		if (replica->key[0])
+			at = put(put(at, "\r\nx-api-key: "), replica->key);
+	}
 	if (r->traceparent[0])
 		at = put(put(at, "\r\ntraceparent: "), r->traceparent);
 	at = put(put(put(at, "\r\ncontent-length: "), digit), "\r\n\r\n");
@@ -190,8 +190,8 @@ bool upstream_send(struct request *r, bool fresh)
 	struct upstream *u = fresh ? NULL : take_idle(w, r->replica->id);
 	if (!u && !(u = connect_to(w, r->replica)))
 		return false;
-	_Static_assert(sizeof r->replica->address.base + sizeof r->replica->address.host + sizeof r->replica->key +
-	               sizeof r->id + sizeof r->traceparent + 256 < HEAD_ROOM, "a head fits");
+	_Static_assert(sizeof r->replica->address.base + sizeof r->replica->address.host + 2 * sizeof r->replica->key +
+	               sizeof r->id + sizeof r->traceparent + 320 < HEAD_ROOM, "a head fits");
 	char *head = worker_alloc(w, HEAD_ROOM);
 	size_t head_len = head ? write_head(r, body_len, head) : 0;
 	if (!head_len) {

@@ -27,6 +27,8 @@ struct http_exchange {
 	 * whether the client went before the end of the answer. */
 	void *data;
 	void (*on_close)(struct http_exchange *, bool gone);
+	/* Everything of an answer in pieces that has not ended has been written. May be NULL. */
+	void (*on_drained)(struct http_exchange *);
 };
 
 struct http_server_options {

@@ -87,6 +87,8 @@ static void on_written(uv_write_t *write, int status)
 	} else if (c->state == SERVER_BUSY && c->ended && c->writes == 0) {
 		server_exchange_over(c);
 		server_advance(c);
+	} else if (c->state == SERVER_BUSY && c->begun && !c->ended && c->writes == 0 && c->x.on_drained) {
+		c->x.on_drained(&c->x);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/hash.h"
 #include "core/base/str.h"
 
 /* Grows *at to hold n of `size` bytes each. */
@@ -40,10 +41,24 @@ static bool reserve_devices(struct plan *p, size_t n)
 		return true;
 	size_t room = n + n / 2 + 16;
 	if (!grow(&p->view_devices, room, sizeof *p->view_devices) || !grow(&p->machines, room, sizeof *p->machines) ||
-	    !grow(&p->device_terms, room, sizeof *p->device_terms) || !grow(&p->places, 2 * room, sizeof *p->places) ||
+	    !grow(&p->device_terms, room, sizeof *p->device_terms) ||
 	    !grow(&p->kinds, room, sizeof *p->kinds) || !grow(&p->victims, room, sizeof *p->victims))
 		return false;
 	p->room_devices = room;
+	return true;
+}
+
+/* For devices that leases have, for those that are held, and for those that the suspended ones had: that may be many. */
+static bool reserve_places(struct plan *p)
+{
+	size_t n = 2 * p->devices->n;
+	for (size_t i = 0; i < p->suspended.n; i++)
+		n += p->suspended.at[i]->wanted;
+	if (n < p->room_places)
+		return true;
+	if (!grow(&p->places, n + n / 2 + 16, sizeof *p->places))
+		return false;
+	p->room_places = n + n / 2 + 16;
 	return true;
 }
 
@@ -148,7 +163,8 @@ static sl_view_lease view_of(const struct lease *lease, size_t queue, struct lea
 		.preemptible = lease->preemptible,
 		.memory_bytes = lease->memory_bytes,
 		.since_ms = waits ? (now.wall_ms > waited ? now.wall_ms - waited : 0)
-		                  : lease->started_ms ? lease->started_ms : lease->granted_ms,
+		          : lease->state == LEASE_SUSPENDED ? lease->created_ms
+		                                            : lease->started_ms ? lease->started_ms : lease->granted_ms,
 		.ends_ms = lease_ends_ms(lease),
 		.time_limit_ms = lease->time_ms,
 	};
@@ -157,11 +173,15 @@ static sl_view_lease view_of(const struct lease *lease, size_t queue, struct lea
 	return v;
 }
 
+static bool leaves(const struct lease *lease)
+{
+	return lease->state == LEASE_RELEASING || lease->state == LEASE_SUSPENDING;
+}
+
 /* Its label counts: from the grant or hold until it is asked to leave. */
 static bool counts(const struct lease *lease)
 {
-	return lease->state == LEASE_QUEUED ? lease->hold_until_ms != 0
-	                                    : lease_state_holds(lease->state) && lease->state != LEASE_RELEASING;
+	return lease->hold_until_ms || (lease_holds(lease) && !leaves(lease));
 }
 
 /* The number of a kind: the first device of it. */
@@ -178,23 +198,29 @@ static sl_view_lease_terms terms_of(const struct plan *p, const struct lease *le
 	sl_view_lease_terms t = { .milli = 1000, .kind = kind_of(p, lease->kind), .user = SL_NONE,
 	                          .granted_ms = lease->granted_ms, .hold_until_ms = lease->hold_until_ms };
 	t.flags = (lease->borrowed ? (uint32_t) SL_LEASE_BORROWED : 0) | (lease->hold_until_ms ? (uint32_t) SL_LEASE_HELD : 0) |
-	          (lease->state == LEASE_RELEASING ? (uint32_t) SL_LEASE_LEAVING : 0) |
+	          (leaves(lease) ? (uint32_t) SL_LEASE_LEAVING : 0) |
 	          (lease->suspendable ? (uint32_t) SL_LEASE_SUSPENDABLE : 0) |
 	          (lease->movable ? (uint32_t) SL_LEASE_MOVABLE : 0);
 	t.lost_ms = lease_run_ms(lease, p->now);
 	return t;
 }
 
-/* The place of the machine; machines stand in the order of their first devices. */
+/* The place of the machine; machines stand in the order of their first devices. SL_NONE: out of memory. */
 static uint32_t machine_of(struct plan *p, const char *name)
 {
-	for (size_t i = p->n_machines; i-- > 0;)
-		if (strcmp(p->machines[i].name, name) == 0)
-			return (uint32_t) i;
-	sl_view_machine *m = &p->machines[p->n_machines];
+	if (p->n_machines && strcmp(p->machines[p->n_machines - 1].name, name) == 0)
+		return (uint32_t) p->n_machines - 1;
+	uint32_t tag = (uint32_t) hash_bytes(name, strlen(name));
+	for (uint32_t at = index_start(&p->machine_index, tag), place; (place = index_match(&p->machine_index, tag, &at)); at++)
+		if (strcmp(p->machines[place - 1].name, name) == 0)
+			return place - 1;
+	if (!index_room(&p->machine_index))
+		return SL_NONE;
+	sl_view_machine *m = &p->machines[p->n_machines++];
 	*m = (sl_view_machine){ .cpu_milli = -1, .cpu_milli_free = -1, .host_memory_bytes = -1, .host_memory_free_bytes = -1 };
 	memcpy(m->name, name, sizeof m->name);
-	return (uint32_t) p->n_machines++;
+	index_put(&p->machine_index, tag, (uint32_t) p->n_machines);
+	return (uint32_t) p->n_machines - 1;
 }
 
 static uint32_t island_of(const struct plan *p, uint32_t i)
@@ -209,9 +235,11 @@ static uint32_t island_of(const struct plan *p, uint32_t i)
 	return i;
 }
 
-static void view_devices(struct plan *p)
+/* False: out of memory. */
+static bool view_devices(struct plan *p)
 {
 	p->n_machines = p->n_kinds = 0;
+	index_clear(&p->machine_index);
 	for (uint32_t i = 0; i < p->devices->n; i++) {
 		const struct device *d = &p->devices->at[i];
 		sl_view_device *v = &p->view_devices[i];
@@ -224,11 +252,14 @@ static void view_devices(struct plan *p)
 		sl_view_device_terms *t = &p->device_terms[i];
 		*t = (sl_view_device_terms){ .machine = machine_of(p, d->machine), .kind = SL_NONE, .hold = d->hold,
 		                             .free_milli = v->state == SL_DEVICE_FREE ? 1000 : 0 };
+		if (t->machine == SL_NONE)
+			return false;
 		t->island = island_of(p, i);
 		t->kind = kind_of(p, d->kind);
 		if (t->kind == SL_NONE)
 			p->kinds[p->n_kinds++] = t->kind = i;
 	}
+	return true;
 }
 
 /* Ends the holds that lead to nothing. Before the view, which shows what is left. */
@@ -246,7 +277,8 @@ static void expire_holds(struct devices *devices, struct lease *const *leases, s
 			const struct device *d = &devices->at[k];
 			held += d->hold == lease->number && d->present && !d->faulty && !d->drain;
 		}
-		if (lease->state == LEASE_QUEUED && now_ms < lease->hold_until_ms && held == lease->wanted)
+		bool waits = lease->state == LEASE_QUEUED || lease->state == LEASE_SUSPENDED;
+		if (waits && now_ms < lease->hold_until_ms && held == lease->wanted)
 			continue;
 		lease->hold_until_ms = 0;
 		devices_unhold(devices, lease->number);
@@ -263,8 +295,13 @@ static void expire_holds(struct devices *devices, struct lease *const *leases, s
 static bool add_lease(struct plan *p, struct lease *lease)
 {
 	bool waits = lease->state == LEASE_QUEUED, sleeps = lease->state == LEASE_SUSPENDED;
-	if (lease->wanted == 0 || (!waits && !sleeps && !lease_state_holds(lease->state)))
+	if (lease->wanted == 0 || (!waits && !sleeps && !lease_holds(lease)))
 		return true;
+	if (sleeps && lease->resume_after_ms > p->now.wall_ms) {
+		if (!p->later_ms || lease->resume_after_ms < p->later_ms)
+			p->later_ms = lease->resume_after_ms;
+		return true;
+	}
 	size_t queue = queue_of(p, lease);
 	if (queue == SIZE_MAX)
 		return false;
@@ -274,7 +311,7 @@ static bool add_lease(struct plan *p, struct lease *lease)
 	into->at[into->n++] = lease;
 	if (counts(lease))
 		*(lease->borrowed ? &p->borrowed[queue] : &p->nominal[queue]) += plan_width(lease);
-	if (!sleeps && (!waits || lease->hold_until_ms))
+	if ((!sleeps && !waits) || lease->hold_until_ms)
 		p->used[queue] += (int32_t) lease->wanted;
 	return true;
 }
@@ -309,15 +346,24 @@ static uint32_t find_places(struct plan *p)
 	return total;
 }
 
+/* What is held for a suspended lease. */
+static void find_held(struct plan *p, size_t i, uint32_t total)
+{
+	sl_view_lease_terms *t = &p->suspended.terms[i];
+	for (uint32_t k = 0; k < p->devices->n && t->n_places < p->suspended.at[i]->wanted; k++)
+		if (p->devices->at[k].hold == p->suspended.at[i]->number)
+			p->places[total + t->n_places++] = k;
+}
+
 /* Where suspended leases were: by the names in their own lists. Few, so a search each. */
 static void find_suspended(struct plan *p, uint32_t *total)
 {
 	for (size_t i = 0; i < p->suspended.n; i++) {
 		const struct lease *lease = p->suspended.at[i];
-		if (*total + lease->n_places > 2 * p->devices->n)
-			return;
 		p->suspended.terms[i].first_place = *total;
-		for (uint32_t k = 0; k < lease->n_places; k++) {
+		if (lease->hold_until_ms)
+			find_held(p, i, *total);
+		for (uint32_t k = 0; k < lease->n_places && !lease->hold_until_ms; k++) {
 			const struct device *d = devices_find(p->devices, str_of(lease->places[k].uuid));
 			if (d)
 				p->places[*total + p->suspended.terms[i].n_places++] = (uint32_t) (d - p->devices->at);
@@ -467,7 +513,7 @@ static void set_view(struct plan *p, uint32_t n_places)
 /* When does somebody's minimum run time pass, or a hold expire? */
 static void find_wake(struct plan *p)
 {
-	p->wake_ms = 0;
+	p->wake_ms = p->later_ms;
 	if (!p->waiting.n && !p->suspended.n)
 		return;
 	for (size_t i = 0; i < p->running.n; i++) {
@@ -475,11 +521,13 @@ static void find_wake(struct plan *p)
 		if (at > p->now.wall_ms && (!p->wake_ms || at < p->wake_ms))
 			p->wake_ms = at;
 	}
-	for (size_t i = 0; i < p->waiting.n; i++) {
-		uint64_t at = p->waiting.at[i]->hold_until_ms;
-		if (at && (!p->wake_ms || at < p->wake_ms))
-			p->wake_ms = at;
-	}
+	const struct plan_leases *const lists[] = { &p->waiting, &p->suspended };
+	for (size_t k = 0; k < 2; k++)
+		for (size_t i = 0; i < lists[k]->n; i++) {
+			uint64_t at = lists[k]->at[i]->hold_until_ms;
+			if (at && (!p->wake_ms || at < p->wake_ms))
+				p->wake_ms = at;
+		}
 }
 
 bool plan_build(struct plan *p, struct devices *devices, const struct plan_queue *queues, size_t n_queues,
@@ -487,6 +535,7 @@ bool plan_build(struct plan *p, struct devices *devices, const struct plan_queue
 {
 	p->devices = devices;
 	p->now = now;
+	p->later_ms = 0;
 	p->waiting.n = p->running.n = p->suspended.n = p->n_queues = p->n_victims = 0;
 	p->view = (sl_view){ .size = sizeof p->view, .now_ms = now.wall_ms };
 	if (!reserve_leases(p, n) || !reserve_devices(p, devices->n) || !reserve_queues(p, n_queues))
@@ -502,11 +551,12 @@ bool plan_build(struct plan *p, struct devices *devices, const struct plan_queue
 	}
 	p->n_queues = n_queues;
 	expire_holds(devices, leases, n, now.wall_ms);
-	view_devices(p);
+	if (!view_devices(p))
+		return false;
 	for (size_t i = 0; i < n; i++)
 		if (!add_lease(p, leases[i]))
 			return false;
-	if (!reserve_cohorts(p))
+	if (!reserve_cohorts(p) || !reserve_places(p))
 		return false;
 	uint32_t n_places = find_places(p);
 	find_suspended(p, &n_places);
@@ -535,5 +585,6 @@ void plan_free(struct plan *p)
 	free_leases(&p->suspended);
 	for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
 		free(arrays[i]);
+	index_free(&p->machine_index);
 	*p = (struct plan){ 0 };
 }

@@ -207,6 +207,17 @@ enum plugin_refusal plugin_check_file(const char *path, struct buf *out)
 	return refusal;
 }
 
+bool plugin_name_file(const char *path, char kind[32], char name[SL_NAME_MAX])
+{
+	char here[PATH_MAX];
+	snprintf(here, sizeof here, "%s%s", strchr(path, '/') ? "" : "./", path);
+	json_t *report = inspect(&(struct plugin_spec){ .name = here });
+	bool known = str_copy(kind, 32, str_of(json_get_str(report, "kind", ""))) && kind[0] &&
+	             str_copy(name, SL_NAME_MAX, str_of(json_get_str(report, "name", "")));
+	json_decref(report);
+	return known;
+}
+
 static void list_file(json_t *list, uint32_t kind, const char *path)
 {
 	struct plugin_spec spec = { .kind = kind, .name = path };

@@ -217,6 +217,30 @@ int plugin_check(const struct plugin_spec *spec, const struct plugin_services *s
 	return SL_OK;
 }
 
+bool plugin_could_take(const struct plugin *p, const json_t *options)
+{
+	sl_conf *conf;
+	sl_error error;
+	if (plugin_conf_new(&p->d, options, false, &conf, &error) != SL_OK)
+		return false;
+	bool could = !plugin_conf_differs(p->conf, conf, !p->d.reconfigure);
+	plugin_conf_free(conf);
+	return could;
+}
+
+uint64_t plugin_caps_of(const struct plugin_spec *spec)
+{
+	static const struct plugin_services none = { 0 };
+	struct plugin_attempt a;
+	struct plugin *p;
+	sl_error error;
+	if (!plugin_attempt_init(&a, spec, NULL, &error) || !plugin_load(&a, &none, true, &p))
+		return 0;
+	uint64_t caps = p->d.caps;
+	plugin_free(p);
+	return caps;
+}
+
 int plugin_reconfigure(struct plugin *p, const json_t *options, sl_error *error)
 {
 	sl_conf *conf;

@@ -63,6 +63,11 @@ struct plugin *plugin_open(const struct plugin_spec *spec, const struct plugin_s
 /* Only what can be said without opening an instance: --check. Options are validated, check() is called. */
 int plugin_check(const struct plugin_spec *spec, const struct plugin_services *services, enum plugin_refusal *refusal,
                  sl_error *error);
+/* Could the instance take these options while it runs? False: one that it cannot change differs, or they are wrong. So an
+ * instance is told from another one of its plugin. */
+bool plugin_could_take(const struct plugin *p, const json_t *options);
+/* What its descriptor says it can, before it is opened; 0: refused. */
+uint64_t plugin_caps_of(const struct plugin_spec *spec);
 /* New options for a running instance: SL_OK, or an error and the old ones stay. An option that is not RELOADABLE
  * and differs is SL_ENOTSUP with its name. */
 int plugin_reconfigure(struct plugin *p, const json_t *options, sl_error *error);
@@ -95,6 +100,8 @@ enum plugin_refusal plugin_check_file(const char *path, struct buf *out);
 /* `sluicectl plugin test FILE`: does a backend keep what its header promises? Loaded as the agent does, in child
  * processes with deadlines. [{"check","result": "ok", "failed" or "skipped","promise","why"}]; the caller decrefs. */
 json_t *plugin_test_file(const char *path, const json_t *options);
+/* What a plugin file says that it is, looked at in a child. False: it is no plugin that can be loaded. */
+bool plugin_name_file(const char *path, char kind[32], char name[SL_NAME_MAX]);
 /* `sluicectl plugin list`: {"kind","name","version","path","abi","summary","refusal"} for each file in the folder,
  * each looked at in a child. The caller decrefs. */
 json_t *plugin_list(void);

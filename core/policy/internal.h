@@ -48,6 +48,7 @@ struct policy {
 	char hook_place[HOOK_COUNT][96]; /* where each is defined, "policy.lua:12" */
 	int request_view, model_view, signals_view, event_view;
 	bool has_route;
+	bool quiet;                 /* a tool's: what fails is in its report, not in the log */
 	uint64_t logged_ns;
 	unsigned unlogged;
 };

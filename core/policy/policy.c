@@ -222,6 +222,8 @@ bool policy_has_route(const struct policy *p)
 static void log_failure(struct policy *p, enum policy_hook hook, const sl_error *error)
 {
 	uint64_t now = clock_mono_ns();
+	if (p->quiet)
+		return;
 	if (p->logged_ns && now - p->logged_ns < 1000000000) {
 		p->unlogged++;
 		return;

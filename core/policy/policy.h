@@ -122,13 +122,17 @@ void policy_default_lease(const struct policy_lease_request *request, struct pol
 bool policy_has_route(const struct policy *p);
 /* May the tier call the model (by its name, or an alias that the tier lists)? */
 bool policy_tier_allows(const struct conf_tier *tier, const struct conf_model *model, const char *name);
+/* limit.c: a limit with what is used and left of it, as JSON. Any thread. */
+json_t *policy_limit_json(const struct quota_limit *limit, const struct quota_state *state);
 /* What holds when there is no policy to ask: the tier's limits. */
 void policy_default_admit(const struct policy_request *request, struct policy_admission *out);
 
 /* sluicectl policy check: finds what is wrong, one finding a line "file:line: text". True: nothing wrong. file NULL: the
  * standard policy. conf: whose models, tiers and queues it sees; NULL: the safe defaults. */
 bool policy_check(struct conf *conf, const char *file, struct buf *report);
-/* sluicectl policy test: runs test_* functions, a line each. Returns how many failed, -1: the file does not load. */
+/* sluicectl policy test: runs test_* functions, a line each. Returns how many failed, -1: the file does not load, or
+ * POLICY_NO_TESTS, with words that show what one looks like. */
+enum { POLICY_NO_TESTS = -2 };
 int policy_test(struct conf *conf, const char *file, struct buf *report);
 /* sluicectl policy eval: one decision. `request` is JSON {tenant, tier, key, user, model, door, stream, prompt_tokens,
  * max_output, ...}; the answer is {admit:{...}, route:{...}} with the lines that made it. With a member lease: {name,

@@ -136,10 +136,11 @@ int policy_run_tests(struct policy *p, struct buf *report, bool all, sl_error *e
 	sandbox_trace(p->sandbox, NULL);
 	if (report && failures)
 		buf_printf(report, "%d of %zu failed\n", failures, t->n);
-	else if (report)
+	else if (report && t->n)
 		buf_printf(report, "%zu passed\n", t->n);
+	size_t found = t->n;
 	free(t);
-	return failures;
+	return all && !found ? POLICY_NO_TESTS : failures;
 }
 
 static struct policy *open_alone(struct conf *conf, const char *file, struct buf *report)
@@ -150,7 +151,9 @@ static struct policy *open_alone(struct conf *conf, const char *file, struct buf
 		return NULL;
 	struct policy *p = policy_open_file(conf, file, &error);
 	conf_unref(conf);
-	if (!p)
+	if (p)
+		p->quiet = true;
+	else
 		buf_printf(report, "%s\n", error.text);
 	return p;
 }
@@ -160,6 +163,11 @@ int policy_test(struct conf *conf, const char *file, struct buf *report)
 	sl_error error = { 0 };
 	struct policy *p = open_alone(conf, file, report);
 	int failures = p ? policy_run_tests(p, report, true, &error) : -1;
+	if (failures == POLICY_NO_TESTS)
+		buf_printf(report, "%s has no tests. A test is a function whose name begins with test_, such as\n"
+		           "  function test_big_models_are_for_premium()\n"
+		           "    expect(admit(request { model = \"llama-70b\", tier = \"free\" })).denied(403)\n"
+		           "  end\n", p->shown);
 	policy_close(p);
 	return failures;
 }

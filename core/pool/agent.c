@@ -63,6 +63,29 @@ const char *agent_remedy(const struct agent *agent)
 	return "sluiced starts it again";
 }
 
+bool pool_agent_outdated(const struct pool *pool, char *out, size_t room)
+{
+	const struct agent *agent = &pool->agent;
+	char mark[JSON_MARK_MAX];
+	start_mark(pool->conf, mark);
+	if (!agent->connection || !agent->plugins[0] || !mark[0] || strcmp(mark, agent->plugins) == 0)
+		return false;
+	bool declared = pool->conf->start_agent; /* else its own configuration says it, and this one may be silent */
+	for (size_t i = 0; i < pool->conf->n_plugins; i++)
+		declared = declared || strcmp(pool->conf->plugins[i].kind, "backend") == 0;
+	if (!declared)
+		return false;
+	const char *remedy = !pool->conf->start_agent
+		? "agent.start is false: they are what its own configuration says. Change them there and restart it, as with systemctl "
+		  "restart sluice-agent; its leases go on"
+		: pool->agent_program ? "end it when it suits you: its leases go on, and sluiced starts it again with those declared now"
+		                      : "end it when it suits you, its leases go on, and restart sluiced as root, which starts it with "
+		                        "those declared now";
+	snprintf(out, room, "the agent (process %lld) still runs other backends, launcher or options of them than are declared: %s",
+	         (long long) agent->pid, remedy);
+	return true;
+}
+
 /* It was ready. Whoever else may start it again, such as a service manager, has a moment for that; one that does not
  * live long is started less and less often. */
 static void plan_start(struct agent *agent)
@@ -137,6 +160,13 @@ static void take_answer(struct agent *agent, const json_t *message)
 	free(call);
 }
 
+static void on_pause(struct pool *pool, const json_t *message)
+{
+	struct job *job = pool_job(pool, lease_number(str_of(json_get_str(message, "lease", ""))));
+	if (job)
+		pause_told(pool, job, message);
+}
+
 static void on_message(void *arg, struct frame_connection *connection, json_t *message)
 {
 	struct agent *agent = arg;
@@ -150,6 +180,8 @@ static void on_message(void *arg, struct frame_connection *connection, json_t *m
 		return; /* `list` follows and knows it all */
 	else if (strcmp(event, "ended") == 0)
 		settle_ended(agent, message);
+	else if (strcmp(event, "pause") == 0)
+		on_pause(agent->pool, message);
 	else if (strcmp(event, "log") == 0)
 		watch_log(agent->pool, message);
 	else if (strcmp(event, "device") == 0)
@@ -200,6 +232,9 @@ static void on_list(struct pool *pool, uint64_t arg, const json_t *ok, const sl_
 	agent->why[0] = '\0';
 	agent->backoff_ms = 0;
 	log_info("agent %s is there: containment %s", agent->machine, agent->containment);
+	char outdated[512];
+	if (pool_agent_outdated(pool, outdated, sizeof outdated))
+		log_warn("%s", outdated);
 	settle_list(agent, json_object_get(ok, "leases"));
 	watch_connected(pool);
 	round_want(pool);
@@ -238,6 +273,8 @@ static void on_hello(struct pool *pool, uint64_t arg, const json_t *ok, const sl
 	str_copy(agent->machine, sizeof agent->machine, str_of(json_get_str(ok, "machine", "")));
 	str_copy(agent->boot_id, sizeof agent->boot_id, str_of(json_get_str(ok, "boot_id", "")));
 	str_copy(agent->containment, sizeof agent->containment, str_of(json_get_str(ok, "containment", "unknown")));
+	str_copy(agent->plugins, sizeof agent->plugins, str_of(json_get_str(ok, "plugins", "")));
+	agent->pid = json_get_int(ok, "pid", 0);
 	if (agent_call(agent, "devices", json_object(), on_devices, 1, &why) != SL_OK)
 		agent_drop(agent, why.text);
 }
@@ -330,7 +367,7 @@ static json_t *with_lease(uint64_t number)
 	return json_pack("{s:s}", "lease", id);
 }
 
-static json_t *start_request(const struct lease *lease)
+static json_t *start_request(const struct lease *lease, int64_t hold_ms)
 {
 	json_t *request = with_lease(lease->number), *devices = json_array();
 	for (uint32_t i = 0; i < lease->n_places; i++)
@@ -350,6 +387,8 @@ static json_t *start_request(const struct lease *lease)
 	json_object_set_new(request, "log_bytes", json_integer(POOL_LOG_BYTES));
 	json_object_set_new(request, "limit_ms", json_integer((json_int_t) lease->time_ms));
 	json_object_set_new(request, "notice_ms", json_integer(POOL_NOTICE_MS));
+	if (hold_ms)
+		json_object_set_new(request, "hold_ms", json_integer((json_int_t) hold_ms));
 	return request;
 }
 
@@ -357,7 +396,7 @@ void agent_start(struct pool *pool, struct job *job)
 {
 	if (!pool->agent.ready || job->start_sent)
 		return;
-	if (agent_call(&pool->agent, "start", start_request(&job->lease), settle_started, job->lease.number, NULL) != SL_OK)
+	if (agent_call(&pool->agent, "start", start_request(&job->lease, pace_start(pool, job)), settle_started, job->lease.number, NULL) != SL_OK)
 		return;
 	job->start_sent = job->known_to_agent = true;
 	if (job->lease.state == LEASE_GRANTED)

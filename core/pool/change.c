@@ -88,22 +88,24 @@ void change_later(struct pool *pool)
 	}
 }
 
-/* What the new state means for the table of devices. Back in the queue it has none. */
+/* What the new state means for the table of devices. Back in the queue, and suspended, it has none. */
 static void follow(struct pool *pool, struct job *job)
 {
 	struct lease *lease = &job->lease;
-	if (lease->state == LEASE_QUEUED || lease_state_over(lease->state))
+	if (lease->state == LEASE_QUEUED || lease->state == LEASE_SUSPENDED || lease_state_over(lease->state))
 		devices_free_lease(&pool->devices, lease->number);
-	if (lease->state == LEASE_RELEASING)
+	job->pause_sent = false;
+	if (lease->state == LEASE_RELEASING || lease->state == LEASE_SUSPENDING)
 		devices_releasing(&pool->devices, lease->number);
 	if (lease_state_over(lease->state)) {
 		pool->n_open--;
-		change_remember_ended(pool, lease->number);
+		change_remember_ended(pool, lease->number, 0);
 	}
 	show_count(lease, pool_now());
 	pool->plan_fresh = false;
-	/* These two are steps of a grant that a round has just made: nothing new to plan with. */
-	if (lease->state != LEASE_GRANTED && lease->state != LEASE_PREPARED)
+	/* These are steps of what a round has just decided: nothing new to plan with. */
+	if (lease->state != LEASE_GRANTED && lease->state != LEASE_PREPARED && lease->state != LEASE_SUSPENDING &&
+	    lease->state != LEASE_RESUMING)
 		round_want(pool);
 }
 
@@ -126,10 +128,15 @@ int change_decide(struct pool *pool, struct job *job, enum lease_state to, const
 
 void change_fact(struct pool *pool, struct job *job, enum lease_state to, const char *reason)
 {
+	change_fact_at(pool, job, to, reason, pool_now());
+}
+
+void change_fact_at(struct pool *pool, struct job *job, enum lease_state to, const char *reason, struct lease_now at)
+{
 	sl_error error = { 0 };
 	char copy[SL_ERROR_TEXT]; /* reason may be the lease's own */
 	snprintf(copy, sizeof copy, "%s", reason ? reason : "");
-	if (lease_change(&job->lease, to, pool_now(), copy, &error) != SL_OK) {
+	if (lease_change(&job->lease, to, at, copy, &error) != SL_OK) {
 		log_error("a change was dropped: %s", error.text);
 		return;
 	}
@@ -194,6 +201,10 @@ void change_act(struct pool *pool, struct job *job)
 			agent_stop(pool, job->lease.number, job->notice_ms, job->lease.reason);
 		}
 		break;
+	case LEASE_SUSPENDING:
+	case LEASE_RESUMING:
+		pause_act(pool, job);
+		break;
 	default:
 		break;
 	}
@@ -225,8 +236,11 @@ static bool may_forget(struct pool *pool, const struct ended *ended)
 
 static void forget(struct pool *pool, struct ended *ended)
 {
+	struct job *job = pool_job(pool, ended->number);
 	if (!ended->forgotten)
 		agent_forget(pool, ended->number);
+	if (job)
+		job->known_to_agent = false;
 	ended->forgotten = true;
 }
 
@@ -235,11 +249,11 @@ static struct ended *ended_at(struct pool *pool, size_t i)
 	return &pool->ended[(pool->ended_first + i) % pool->ended_room];
 }
 
-void change_remember_ended(struct pool *pool, uint64_t number)
+void change_remember_ended(struct pool *pool, uint64_t number, uint64_t age_ms)
 {
 	/* The table's bound leaves room for every lease, so this is for leases of others only. */
 	if (pool->n_ended < pool->ended_room)
-		*ended_at(pool, pool->n_ended++) = (struct ended){ .number = number, .at_mono_ms = pool_now().mono_ms };
+		*ended_at(pool, pool->n_ended++) = (struct ended){ .number = number, .at_mono_ms = pool_now().mono_ms - (int64_t) age_ms };
 }
 
 void change_expire(struct pool *pool, struct lease_now now)

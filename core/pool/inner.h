@@ -5,17 +5,20 @@
  *   request.c requests from outside
  *   change.c  a lease's changes: ledger first, then what they ask for
  *   round.c   planning rounds
+ *   pause.c   suspends leases and lets them go on
  *   charge.c  prices of leases, and charges for what runs
  *   agent.c   the connection to an agent: requests, answers, events
  *   start.c   starts an agent
  *   settle.c  what the agent says about leases and devices, matched with what we know
  *   mark.c    what is remembered of devices
  *   watch.c   watchers and their output
+ *   pace.c    programs wait for attached clients that read
  *   show.c    views and metrics */
 #ifndef CORE_POOL_INNER_H
 #define CORE_POOL_INNER_H
 
 #include "core/base/buf.h"
+#include "core/base/json.h"
 #include "core/base/metrics.h"
 #include "core/lease/device.h"
 #include "core/lease/lease.h"
@@ -25,8 +28,6 @@
 
 enum {
 	POOL_LEASES_MAX = 100000,   /* open ones */
-	POOL_ENDED_MAX = 1000,      /* that ended lately: shown, and their output kept by the agent */
-	POOL_ENDED_MS = 3600000,    /* for so long */
 	POOL_PENDING_MAX = 65536,   /* changes that are not yet durable */
 	POOL_ACTIONS_MAX = 256,     /* of one round; a full answer is followed by another round */
 	POOL_RETRY_MS = 100,        /* a change that the ledger refused is offered again */
@@ -34,6 +35,10 @@ enum {
 	POOL_CHARGES_MAX = 1000,    /* running leases that are charged in one tick */
 	POOL_SAMPLE_MS = 5000,      /* between looks at the devices' telemetry */
 	POOL_NOTICE_MS = 30000,     /* between TERM and KILL at a time limit or when a device fails */
+	POOL_SUSPEND_MS = 30000,    /* for a lease's state to leave its devices, or to come back; then it is ended, or waits on */
+	POOL_SUSPEND_MAX_MS = 150000, /* an agent that has not told by then what became of a suspension: the lease is ended */
+	POOL_RESUME_MS = 5000,      /* before a lease that could not be resumed is tried again, doubled each time ... */
+	POOL_RESUME_MAX_MS = 300000,/* ... up to this */
 	POOL_LOG_BYTES = 4 << 20,   /* output that the agent keeps, per stream */
 	POOL_PIECE = 256 << 10,     /* bytes of output asked for at once */
 	POOL_PROGRAM_MAX = 256 << 10, /* bytes of argv and env together */
@@ -52,11 +57,15 @@ struct pool_watch {
 	struct pool *pool;
 	uint64_t id, number;
 	bool logs, dead, told_first, told_end;
+	bool paces;             /* the program waits for it */
+	bool held, told_slow;   /* it takes no output at the moment; said that the program goes on without it */
+	int64_t held_mono_ms;   /* since when */
 	struct {
 		int64_t next;       /* offset of what comes next; below 0 as asked for and not yet known */
 		bool fetching;      /* a piece was asked for */
 		bool behind;        /* more came meanwhile: fetch again */
 		bool done;          /* nothing will come any more */
+		int64_t paced;      /* the agent was told that it is here */
 	} stream[2];                /* out, err */
 	void (*event)(void *arg, const struct pool_event *);
 	void *arg;
@@ -67,12 +76,16 @@ struct job {
 	struct lease lease;         /* first: the table holds pointers to it */
 	uint64_t seq;               /* of its latest record */
 	bool dirty;                 /* changed by a fact that the ledger has not taken yet */
-	bool start_sent, stop_sent; /* on the present connection */
+	bool start_sent, stop_sent, pause_sent; /* on the present connection; pause: to suspend or resume it */
 	bool known_to_agent;        /* started there and not forgotten */
 	bool followed;              /* on the present connection */
+	bool no_suspend;            /* it could not be suspended once: it is not tried again */
+	unsigned resumes_failed;    /* in a row */
 	bool timed;                 /* its run is measured here, not taken over from before */
 	uint64_t notice_ms;         /* of its release */
 	unsigned watchers;
+	bool paced;                 /* the agent holds its output back */
+	int64_t pace[2], pace_until_ms; /* what the agent was told; the time on our clock when a missing reader is given up */
 	uint64_t told_reason;       /* hash of the last reason that watchers of a waiting lease got */
 };
 
@@ -103,6 +116,8 @@ struct agent {
 	int64_t heard_mono_ms;
 	bool ready;                 /* greeted, devices and leases matched */
 	char machine[SL_NAME_MAX], boot_id[64], containment[32], why[SL_ERROR_TEXT];
+	char plugins[JSON_MARK_MAX]; /* what it runs with; empty: it does not say */
+	int64_t pid;
 	uint64_t away_ms;           /* Unix time since when it is away, 0: there */
 	json_t *backends;
 	uint64_t backoff_ms;
@@ -163,6 +178,8 @@ const struct plan_queue *pool_queue(const struct pool *pool, const char *name);
  * has happened; the record follows when the ledger takes it. What the change asks for is done once it is durable. */
 int change_decide(struct pool *pool, struct job *job, enum lease_state to, const char *reason, sl_error *error);
 void change_fact(struct pool *pool, struct job *job, enum lease_state to, const char *reason);
+/* The same of what happened at an earlier time: both clocks. */
+void change_fact_at(struct pool *pool, struct job *job, enum lease_state to, const char *reason, struct lease_now at);
 /* The first record of a lease that has just been entered. */
 int change_first(struct pool *pool, struct job *job, sl_error *error);
 void change_committed(struct pool *pool, uint64_t seq);
@@ -177,7 +194,17 @@ bool change_durable(const struct pool *pool, const struct job *job);
 void change_act(struct pool *pool, struct job *job);
 /* Ends the wait of those who have been over for long: forgotten at the agent and here. */
 void change_expire(struct pool *pool, struct lease_now now);
-void change_remember_ended(struct pool *pool, uint64_t number);
+/* It ended so long ago. */
+void change_remember_ended(struct pool *pool, uint64_t number, uint64_t age_ms);
+
+/* pause.c. pause_want: give way, by suspension where that can be, else with notice. pause_act: asks the agent for what the
+ * state says. pause_told: what the agent says of a lease that it has; it decides. */
+void pause_mark(struct pool *pool); /* which leases can be suspended, before a view is made */
+int pause_want(struct pool *pool, struct job *job, const char *reason, sl_error *error);
+int pause_end(struct pool *pool, struct job *job, const char *reason, sl_error *error); /* with notice: it is over then */
+void pause_act(struct pool *pool, struct job *job);
+void pause_told(struct pool *pool, struct job *job, const json_t *entry);
+void pause_tick(struct pool *pool, struct job *job, struct lease_now now);
 
 /* charge.c */
 void charge_terms(struct pool *pool, struct lease *lease);
@@ -223,6 +250,8 @@ void mark_retry(struct pool *pool);
 void mark_apply(const struct pool *pool, struct device *device);
 
 /* start.c. Starts the program and does not wait for it. */
+/* The mark that an agent with the configuration's backends and launcher has. */
+void start_mark(const struct conf *conf, char out[JSON_MARK_MAX]);
 int start_spawn(const struct conf *conf, const char *program, uid_t allow_uid, sl_error *error);
 
 /* settle.c */
@@ -234,6 +263,8 @@ void settle_started(struct pool *pool, uint64_t number, const json_t *ok, const 
 void settle_away(struct agent *agent);
 /* Stops those that run on a device that has failed. */
 void settle_faulty(struct pool *pool, const struct device *device);
+/* Devices that the entry calls faulty are. */
+void settle_faults(struct pool *pool, const json_t *entry);
 
 /* watch.c */
 void watch_lease(struct pool *pool, const struct job *job); /* its state (durable) or its reason has changed */
@@ -242,6 +273,17 @@ void watch_soon(struct pool *pool); /* the first word to new ones */
 void watch_connected(struct pool *pool);
 void watch_disconnected(struct pool *pool);
 void watch_free_all(struct pool *pool);
+/* It takes output again. */
+void watch_go_on(struct pool_watch *w);
+
+/* pace.c */
+/* Tells the agent how far the lease's readers are, if there are any, or that there are none. */
+void pace_lease(struct pool *pool, struct job *job);
+/* For how long the output of one that is about to start waits for its first reader. */
+int64_t pace_start(struct pool *pool, struct job *job);
+/* The watcher has got more of the stream. */
+void pace_moved(struct pool_watch *w, int stream);
+void pace_tick(struct pool *pool);
 
 /* show.c */
 json_t *show_lease(struct pool *pool, const struct job *job, bool in_full);

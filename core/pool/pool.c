@@ -11,6 +11,7 @@
 #include "core/base/json.h"
 #include "core/base/log.h"
 #include "core/base/str.h"
+#include "core/lease/terms.h"
 #include "core/pool/inner.h"
 
 struct lease_now pool_now(void)
@@ -82,43 +83,12 @@ const struct plan_queue *pool_queue(const struct pool *pool, const char *name)
 	return NULL;
 }
 
-static uint32_t cohort_index(const struct conf *conf, const char *name)
-{
-	for (size_t i = 0; name && i < conf->n_cohorts; i++)
-		if (strcmp(conf->cohorts[i].name, name) == 0)
-			return (uint32_t) i;
-	return SL_NONE;
-}
-
-static struct plan_queue queue_terms(const struct conf *conf, const struct conf_queue *q)
-{
-	struct plan_queue out = {
-		.priority = q->priority, .nominal = q->gpus, .borrow = q->borrow, .lend = q->lend, .weight = (uint32_t) q->weight,
-		.cohort = cohort_index(conf, q->cohort), .per_user = q->per_user, .min_run_ms = (uint64_t) q->min_run_ms,
-		.flags = (q->reclaim ? (uint32_t) SL_QUEUE_RECLAIM : 0) |
-		         (q->preempt ? (uint32_t) SL_QUEUE_PREEMPT_OWN | (uint32_t) SL_QUEUE_PREEMPT_OTHERS : 0),
-	};
-	str_copy(out.name, sizeof out.name, str_of(q->name));
-	return out;
-}
-
 static bool take_queues(struct pool *pool, const struct conf *conf)
 {
-	struct plan_queue *queues = calloc(conf->n_queues + 1, sizeof *queues);
-	struct plan_cohort *cohorts = calloc(conf->n_cohorts + 1, sizeof *cohorts);
-	if (!queues || !cohorts) {
-		free(queues);
-		free(cohorts);
+	struct plan_queue *queues;
+	struct plan_cohort *cohorts;
+	if (!terms_of_conf(conf, &queues, &cohorts))
 		return false;
-	}
-	for (size_t i = 0; i < conf->n_queues; i++)
-		queues[i] = queue_terms(conf, &conf->queues[i]);
-	for (size_t i = 0; i < conf->n_cohorts; i++) {
-		const struct conf_cohort *c = &conf->cohorts[i];
-		cohorts[i] = (struct plan_cohort){ .parent = cohort_index(conf, c->parent), .nominal = c->gpus, .borrow = c->borrow,
-		                                   .lend = c->lend };
-		str_copy(cohorts[i].name, sizeof cohorts[i].name, str_of(c->name));
-	}
 	free(pool->queues);
 	free(pool->cohorts);
 	pool->queues = queues;
@@ -137,13 +107,21 @@ static void on_tick(uv_timer_t *timer)
 	agent_tick(&pool->agent, now);
 	change_expire(pool, now);
 	charge_running(pool, now);
+	pace_tick(pool);
 	/* What could not be sent at its time. */
 	for (size_t i = 0; pool->agent.ready && i < pool->n_leases; i++) {
 		struct job *job = job_of(pool->leases[i]);
 		if ((job->lease.state == LEASE_GRANTED && !job->start_sent) || (job->lease.state == LEASE_RELEASING && !job->stop_sent))
 			change_act(pool, job);
+		pause_tick(pool, job, now);
 	}
 	show_metrics(pool);
+}
+
+/* Its output may still be there. */
+static bool ended_lately(const struct lease *lease)
+{
+	return lease->ended_ms + POOL_ENDED_MS > pool_now().wall_ms;
 }
 
 static int restore_one(struct pool *pool, const json_t *record, sl_error *error)
@@ -151,7 +129,8 @@ static int restore_one(struct pool *pool, const json_t *record, sl_error *error)
 	struct lease lease;
 	if (lease_restore(&lease, record, pool_now(), error) != SL_OK)
 		return error->code;
-	if (lease_state_over(lease.state)) {
+	bool over = lease_state_over(lease.state);
+	if (over && !ended_lately(&lease)) {
 		lease_clear(&lease);
 		return SL_OK;
 	}
@@ -162,9 +141,32 @@ static int restore_one(struct pool *pool, const json_t *record, sl_error *error)
 	}
 	/* A stop that is sent again can only make the end sooner: at the agent the first one's notice goes on. */
 	job->notice_ms = POOL_NOTICE_MS;
+	pool->n_open -= over;
 	if (lease.number > pool->last_number)
 		pool->last_number = lease.number;
 	return SL_OK;
+}
+
+static int by_end(const void *a, const void *b)
+{
+	const struct lease *left = *(struct lease *const *) a, *right = *(struct lease *const *) b;
+	return left->ended_ms < right->ended_ms ? -1 : left->ended_ms > right->ended_ms;
+}
+
+/* Those that have ended, in the order of their ends. */
+static void remember_ended(struct pool *pool)
+{
+	uint64_t now = pool_now().wall_ms;
+	size_t n = 0;
+	struct lease **ended = calloc(pool->n_leases + 1, sizeof(struct lease *));
+	for (size_t i = 0; ended && i < pool->n_leases; i++)
+		if (lease_state_over(pool->leases[i]->state))
+			ended[n++] = pool->leases[i];
+	if (n)
+		qsort(ended, n, sizeof(struct lease *), by_end);
+	for (size_t i = 0; i < n; i++)
+		change_remember_ended(pool, ended[i]->number, now > ended[i]->ended_ms ? now - ended[i]->ended_ms : 0);
+	free(ended);
 }
 
 /* A record that cannot be read must not keep the pool shut: it is named and left alone. */
@@ -177,6 +179,7 @@ static void restore(struct pool *pool, const json_t *records)
 		if (restore_one(pool, record, &error) != SL_OK)
 			log_error("lease %s: %s", json_get_str(record, "lease", "?"), error.text);
 	}
+	remember_ended(pool);
 	if (pool->n_open)
 		log_info("%zu open leases of an earlier run", pool->n_open);
 }

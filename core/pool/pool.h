@@ -28,9 +28,16 @@ struct pool_options {
 	                               Borrowed until pool_open returns. The pool writes them as SL_RECORD_OBJECT */
 };
 
+enum {
+	POOL_ENDED_MAX = 1000,   /* leases that ended lately: shown, and their output kept by the agent */
+	POOL_ENDED_MS = 3600000  /* for so long */
+};
+#define POOL_ENDED_WORDS "output is kept for an hour after the end, and of the last 1,000 leases"
+
 /* Connects to the agent (starting it where asked), and goes on trying when it is away. Open leases of an earlier
  * run, given as the JSON of store->lease_scan in `open_leases` (array of objects, may be NULL, borrowed), are
- * matched with what the agent's `list` says: running ones go on, ended ones are settled. */
+ * matched with what the agent's `list` says: running ones go on, ended ones are settled. Leases that have ended may
+ * stand among them: those that ended lately are known again, as they were before. */
 struct pool *pool_open(const struct pool_options *options, const json_t *open_leases, uint64_t last_number, sl_error *error);
 /* Makes sure that an agent answers at conf->agent: where none does and conf->start_agent says so, starts `program`
  * in a session of its own, with its log in conf->state/agent.log, its configuration in conf->state/agent.json and
@@ -38,6 +45,9 @@ struct pool *pool_open(const struct pool_options *options, const json_t *open_le
  * dropped. SL_OK also when conf->start_agent is false. */
 int pool_start_agent(const struct conf *conf, const char *program, uid_t allow_uid, sl_error *error);
 void pool_configure(struct pool *pool, struct conf *conf);
+/* Backends and launchers are the agent's, which goes on with those that it was started with. True: they are not those of
+ * the configuration any more, and `out` says what to do. False: they are, or it is away, or too old to say. */
+bool pool_agent_outdated(const struct pool *pool, char *out, size_t room);
 /* Stops watching; jobs and agents live on. */
 void pool_close(struct pool *pool);
 /* The ledger has committed up to seq (posted to the main loop by whoever gets ledger's callback). */
@@ -94,9 +104,17 @@ struct pool_watch;
 struct pool_watch *pool_watch(struct pool *pool, uint64_t number, bool logs, int64_t out_from, int64_t err_from,
                               void (*event)(void *arg, const struct pool_event *), void *arg);
 void pool_unwatch(struct pool_watch *watch);
+/* The program is not to be so far ahead of this watcher that output is lost to it: an attached client. */
+void pool_watch_pace(struct pool_watch *watch);
+/* held: the watcher takes no more output now, until called with false; states come all the same. One that the program
+ * waits for does so for limits.output_wait, then the program goes on. Allowed from within event(). NULL is allowed. */
+void pool_watch_hold(struct pool_watch *watch, bool held);
 /* One piece of a lease's log, also after its end while the agent keeps it. done() once: data NULL on an error. */
 int pool_logs(struct pool *pool, uint64_t number, const char *source, int64_t from, size_t max,
               void (*done)(void *arg, const char *data, size_t len, uint64_t from, uint64_t next), void *arg, sl_error *error);
+
+/* False: it ran and has ended, and the agent keeps its log no more. */
+bool pool_log_kept(struct pool *pool, uint64_t number);
 
 /* Does the lease's program, and nobody else, listen on this TCP port of its machine? done() once, later, with SL_OK and the
  * answer, or an error: SL_EINVAL from an agent of an earlier release, which cannot tell. */
@@ -128,7 +146,8 @@ struct pool_names {
 uint64_t pool_find(struct pool *pool, const struct pool_search *search, struct pool_names *several);
 
 struct pool_totals {
-	unsigned devices, leased, free, faulty, draining;
+	unsigned devices; /* the sum of these: each is one of them; unknown: free, but its agent is away; held: for a lease */
+	unsigned leased, free, faulty, draining, unknown, held;
 	unsigned running, waiting;
 	uint64_t longest_wait_ms;
 };

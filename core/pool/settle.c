@@ -7,7 +7,8 @@
  *   it runs there, we do not know it      it is stopped, and forgotten once it has ended
  *   we granted it, the agent lacks it     the start is sent again; the grant stands
  *   ... and a device of it is gone        it goes back to the queue, in its old place
- *   we thought it ran, the agent lacks it it has failed: the machine lost it */
+ *   we thought it ran, the agent lacks it it has failed: the machine lost it
+ * Which of the devices a suspended lease has is the agent's word too: pause.c. */
 #include <stdio.h>
 #include <string.h>
 
@@ -37,7 +38,7 @@ void settle_faulty(struct pool *pool, const struct device *device)
 	snprintf(reason, sizeof reason, "device %s: %.160s", device->name, device->reason);
 	if (job->lease.state == LEASE_GRANTED) {
 		change_fact(pool, job, LEASE_QUEUED, reason);
-	} else if (job->lease.state == LEASE_PREPARED || job->lease.state == LEASE_RUNNING) {
+	} else if (job->lease.state == LEASE_PREPARED || job->lease.state == LEASE_RUNNING || job->lease.state == LEASE_RESUMING) {
 		job->lease.final = LEASE_FAILED;
 		job->notice_ms = POOL_NOTICE_MS;
 		change_fact(pool, job, LEASE_RELEASING, reason);
@@ -105,13 +106,13 @@ void settle_away(struct agent *agent)
 	pool->plan_fresh = false;
 	for (size_t i = 0; i < pool->n_leases; i++) {
 		struct job *job = job_of(pool->leases[i]);
-		job->start_sent = job->stop_sent = job->followed = false;
+		job->start_sent = job->stop_sent = job->pause_sent = job->followed = false;
 		if (!lease_state_over(job->lease.state))
 			watch_lease(pool, job);
 	}
 }
 
-static void mark_faulty(struct pool *pool, const json_t *entry)
+void settle_faults(struct pool *pool, const json_t *entry)
 {
 	size_t i;
 	const json_t *one;
@@ -132,14 +133,16 @@ static void take_run(struct job *job, const json_t *entry)
 	uint64_t started = time_of(entry, "started_ms"), ended = time_of(entry, "ended_ms");
 	if (!lease->started_ms)
 		lease->started_ms = started;
+	lease->paused_ms = time_of(entry, "paused_ms");
 	if (!job->timed && started) {
-		lease->run_ms = ended > started ? ended - started : 0;
+		lease->run_ms = ended > started + lease->paused_ms ? ended - started - lease->paused_ms : 0;
 		lease->since_mono_ms = pool_now().mono_ms;
 	}
 	lease->exit_code = (int) json_get_int(entry, "exit_code", -1);
 	lease->signal = (int) json_get_int(entry, "signal", 0);
 	lease->oom = json_get_bool(entry, "oom", false);
 	lease->memory_peak_bytes = time_of(entry, "memory_peak_bytes");
+	lease->output_lost_bytes = time_of(entry, "output_lost_bytes");
 }
 
 static enum lease_state final_state(const struct lease *lease, const json_t *entry)
@@ -148,7 +151,7 @@ static enum lease_state final_state(const struct lease *lease, const json_t *ent
 		return lease->final;
 	uint64_t started = time_of(entry, "started_ms"), ended = time_of(entry, "ended_ms");
 	bool limit = strstr(json_get_str(entry, "reason", ""), "time limit") != NULL ||
-	             (lease->signal && started && ended >= started && ended - started >= lease->time_ms);
+	             (lease->signal && started && ended >= started && ended - started >= lease->time_ms + time_of(entry, "paused_ms"));
 	if (lease->time_ms && limit)
 		return LEASE_EXPIRED;
 	/* Neither an exit code nor a signal: nobody saw the end, the machine or its supervisor went first. */
@@ -172,13 +175,26 @@ static void end_reason(const struct lease *lease, const json_t *entry, enum leas
 		snprintf(out, SL_ERROR_TEXT, "exit code %d", lease->exit_code);
 }
 
-static void end(struct pool *pool, struct job *job, const json_t *entry)
+/* When it ended: now, or, where nobody here has seen the end, when the agent did. */
+static struct lease_now end_time(const struct lease *lease, const json_t *entry, bool seen)
+{
+	struct lease_now now = pool_now();
+	uint64_t ended = time_of(entry, "ended_ms"), least = lease->started_ms ? lease->started_ms : lease->created_ms;
+	if (seen || !ended)
+		return now;
+	ended = ended < least ? least : ended;
+	uint64_t ago = ended < now.wall_ms ? now.wall_ms - ended : 0;
+	return (struct lease_now){ .wall_ms = now.wall_ms - ago, .mono_ms = now.mono_ms - (int64_t) ago };
+}
+
+/* seen: it has just ended, else it is found in the agent's list. */
+static void end(struct pool *pool, struct job *job, const json_t *entry, bool seen)
 {
 	struct lease *lease = &job->lease;
 	char reason[SL_ERROR_TEXT];
 	if (lease_state_over(lease->state))
 		return;
-	mark_faulty(pool, entry);
+	settle_faults(pool, entry);
 	job->known_to_agent = true;
 	if (lease->state == LEASE_GRANTED) /* the record of the start was lost with us, the start was not */
 		change_fact(pool, job, LEASE_PREPARED, "");
@@ -187,7 +203,7 @@ static void end(struct pool *pool, struct job *job, const json_t *entry)
 	end_reason(lease, entry, to, reason);
 	if (!lease_may_change(lease->state, to))
 		to = LEASE_FAILED;
-	change_fact(pool, job, to, reason);
+	change_fact_at(pool, job, to, reason, end_time(lease, entry, seen));
 }
 
 void settle_ended(struct agent *agent, const json_t *entry)
@@ -196,10 +212,10 @@ void settle_ended(struct agent *agent, const json_t *entry)
 	uint64_t number = number_of(entry);
 	struct job *job = pool_job(pool, number);
 	if (job && job->lease.state != LEASE_QUEUED) {
-		end(pool, job, entry);
+		end(pool, job, entry, true);
 		return;
 	}
-	mark_faulty(pool, entry);
+	settle_faults(pool, entry);
 	if (number)
 		agent_forget(pool, number);
 }
@@ -240,12 +256,12 @@ static void settle_unknown(struct pool *pool, uint64_t number, const json_t *ent
 		agent_stop(pool, number, POOL_NOTICE_MS, "not known to sluiced");
 		return;
 	}
-	mark_faulty(pool, entry);
+	settle_faults(pool, entry);
 	for (size_t i = 0; i < pool->n_ended; i++)
 		if (pool->ended[(pool->ended_first + i) % pool->ended_room].number == number)
 			return;
 	if (number <= pool->last_number) {
-		change_remember_ended(pool, number); /* of an earlier run: its output stays readable for a while */
+		change_remember_ended(pool, number, 0); /* of an earlier run: its output stays readable for a while */
 		return;
 	}
 	log_info("L%llu has ended on %s and is not known here: it is forgotten", (unsigned long long) number,
@@ -272,10 +288,11 @@ static void settle_runs(struct pool *pool, struct job *job, const json_t *entry)
 		change_fact(pool, job, LEASE_FAILED, "ran on its machine without a grant: it was stopped");
 		return;
 	default:
+		pause_told(pool, job, entry);
 		break;
 	}
 	if (!job->timed && (lease->state == LEASE_RUNNING || lease->state == LEASE_RELEASING)) {
-		lease_ran_since(lease, started ? started : pool_now().wall_ms, pool_now());
+		lease_ran_since(lease, started ? started : pool_now().wall_ms, time_of(entry, "paused_ms"), pool_now());
 		job->timed = true;
 	}
 	change_act(pool, job);
@@ -298,7 +315,9 @@ static void settle_missing(struct pool *pool, struct job *job)
 			agent_start(pool, job);
 		break;
 	case LEASE_RUNNING:
+	case LEASE_SUSPENDING:
 	case LEASE_SUSPENDED:
+	case LEASE_RESUMING:
 		snprintf(reason, sizeof reason, "%s does not know it any more: it was started anew, or its records are gone",
 		         pool->agent.machine);
 		change_fact(pool, job, LEASE_FAILED, reason);
@@ -319,8 +338,8 @@ void settle_list(struct agent *agent, const json_t *list)
 	const json_t *entry;
 	for (size_t k = 0; k < pool->n_leases; k++) {
 		struct job *job = job_of(pool->leases[k]);
-		job->start_sent = job->stop_sent = job->followed = job->known_to_agent = false;
-		if (lease_state_holds(job->lease.state) && devices_rebind(&pool->devices, &job->lease, &error) != SL_OK)
+		job->start_sent = job->stop_sent = job->pause_sent = job->followed = job->known_to_agent = false;
+		if (lease_holds(&job->lease) && devices_rebind(&pool->devices, &job->lease, &error) != SL_OK)
 			log_warn("L%llu: %s", (unsigned long long) job->lease.number, error.text);
 	}
 	pool->plan_fresh = false;
@@ -335,7 +354,7 @@ void settle_list(struct agent *agent, const json_t *list)
 		if (!job || (lease_state_over(job->lease.state) && !ended))
 			settle_unknown(pool, number, entry, ended);
 		else if (ended)
-			end(pool, job, entry);
+			end(pool, job, entry, false);
 		else
 			settle_runs(pool, job, entry);
 	}

@@ -47,12 +47,9 @@ static json_t *plugin_json(const struct conf_plugin *plugin)
 	return object;
 }
 
-static json_t *configuration(const struct conf *conf)
+static json_t *plugins_json(const struct conf *conf)
 {
-	char machine[SL_NAME_MAX] = "";
 	json_t *object = json_object(), *backends = json_array(), *launcher = NULL;
-	gethostname(machine, sizeof machine - 1);
-	json_set_str(object, "machine", str_of(machine));
 	for (size_t i = 0; i < conf->n_plugins; i++) {
 		const struct conf_plugin *plugin = &conf->plugins[i];
 		if (strcmp(plugin->kind, "backend") == 0)
@@ -63,6 +60,22 @@ static json_t *configuration(const struct conf *conf)
 	json_object_set_new(object, "backends", backends);
 	json_object_set_new(object, "launcher", launcher ? launcher : plugin_json(&(struct conf_plugin){ .name = "exec" }));
 	return object;
+}
+
+static json_t *configuration(const struct conf *conf)
+{
+	char machine[SL_NAME_MAX] = "";
+	json_t *object = plugins_json(conf);
+	gethostname(machine, sizeof machine - 1);
+	json_set_str(object, "machine", str_of(machine));
+	return object;
+}
+
+void start_mark(const struct conf *conf, char out[JSON_MARK_MAX])
+{
+	json_t *object = plugins_json(conf);
+	json_mark(object, out);
+	json_decref(object);
 }
 
 /* Whole or not at all: an agent may read it while we write. Options may hold secrets. */

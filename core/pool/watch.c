@@ -93,6 +93,8 @@ static void hand_over(struct pool_watch *w, int stream, uint64_t from, const cha
 	w->stream[stream].next = (int64_t) (from + len);
 	if (len)
 		tell(w, &(struct pool_event){ .log = stream_names[stream], .from = from, .data = { data, len } });
+	if (!w->dead)
+		pace_moved(w, stream);
 }
 
 static void on_piece(struct pool *pool, uint64_t arg, const json_t *ok, const sl_error *error)
@@ -147,7 +149,7 @@ static void pump(struct pool_watch *w, int stream)
 {
 	struct pool *pool = w->pool;
 	const struct job *job = pool_job(pool, w->number);
-	if (!w->logs || w->dead || w->stream[stream].done)
+	if (!w->logs || w->dead || w->held || w->stream[stream].done)
 		return;
 	if (w->stream[stream].fetching) {
 		w->stream[stream].behind = true;
@@ -177,6 +179,17 @@ static void pump_lease(struct pool *pool, uint64_t number)
 	sweep(pool);
 }
 
+void watch_go_on(struct pool_watch *w)
+{
+	struct pool *pool = w->pool;
+	pool->watch_depth++;
+	pump(w, 0);
+	pump(w, 1);
+	check_end(w);
+	pool->watch_depth--;
+	sweep(pool);
+}
+
 static void on_followed(struct pool *pool, uint64_t number, const json_t *ok, const sl_error *error)
 {
 	struct job *job = pool_job(pool, number);
@@ -198,7 +211,7 @@ static bool wants_logs(const struct pool *pool, uint64_t number)
 static void follow(struct pool *pool, struct job *job)
 {
 	char id[LEASE_ID_MAX];
-	bool runs = job->lease.state == LEASE_RUNNING || job->lease.state == LEASE_RELEASING;
+	bool runs = lease_state_started(job->lease.state) || job->lease.state == LEASE_RELEASING;
 	bool wanted = wants_logs(pool, job->lease.number);
 	if (!pool->agent.ready || job->followed == (runs && wanted))
 		return;
@@ -275,7 +288,7 @@ void watch_log(struct pool *pool, const json_t *event)
 		int64_t next = w->stream[stream].next;
 		if (next == -1)
 			next = from;
-		if (w->stream[stream].fetching || next < 0 || next < from)
+		if (w->stream[stream].fetching || w->held || next < 0 || next < from)
 			pump(w, stream);
 		else if (next < from + (int64_t) len)
 			hand_over(w, stream, (uint64_t) next, data + (next - from), len - (size_t) (next - from));
@@ -339,6 +352,12 @@ void watch_free_all(struct pool *pool)
 	pool->watches = NULL;
 }
 
+bool pool_log_kept(struct pool *pool, uint64_t number)
+{
+	const struct job *job = pool_job(pool, number);
+	return !job || job->known_to_agent || !pool->agent.ready || !lease_state_over(job->lease.state) || !job->lease.started_ms;
+}
+
 struct log_request {
 	void (*done)(void *arg, const char *data, size_t len, uint64_t from, uint64_t next);
 	void *arg;
@@ -363,10 +382,12 @@ int pool_logs(struct pool *pool, uint64_t number, const char *source, int64_t fr
 	const struct job *job = pool_job(pool, number);
 	if (strcmp(source, "out") != 0 && strcmp(source, "err") != 0)
 		return error_set(error, SL_EINVAL, "there is no stream '%s': out or err", source);
+	if (!pool_log_kept(pool, number))
+		return error_set(error, SL_ENOTFOUND, "the log of L%llu is no longer kept (" POOL_ENDED_WORDS ")",
+		                 (unsigned long long) number);
 	if (job && !job->known_to_agent && pool->agent.ready)
 		return error_set(error, SL_ENOTFOUND, "L%llu has no output: it %s", (unsigned long long) number,
-		                 lease_state_over(job->lease.state) ? "never ran, or its output is not kept any more"
-		                                                    : "does not run yet");
+		                 lease_state_over(job->lease.state) ? "never ran" : "does not run yet");
 	struct log_request *request = malloc(sizeof *request);
 	if (!request)
 		return error_set(error, SL_ENOMEM, "out of memory");

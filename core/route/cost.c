@@ -92,12 +92,12 @@ double cost_work(const struct cost_step *step, double n, double h)
 }
 
 /* A place in a full cache becomes free as others end, evenly over the time that an answer takes. */
-static double memory_wait(const struct cost_load *load, const struct cost_ask *ask, double step_ms)
+static double memory_wait(const struct cost_load *load, const struct cost_ask *ask, double cached, double step_ms)
 {
-	double over = load->context + ask->tokens - overcommit * load->room;
-	if (load->room <= 0 || over <= 0 || load->context <= 0)
+	double over = load->held + ask->tokens - cached - overcommit * load->room;
+	if (load->room <= 0 || over <= 0 || load->held <= 0)
 		return 0;
-	double part = over / load->context;
+	double part = over / load->held;
 	return (part < 1 ? part : 1) * ask->output * step_ms;
 }
 
@@ -116,7 +116,7 @@ void cost_parts_of(const struct cost_step *step, const struct cost_speed *speed,
 	out->prefill = prompt_factor * speed->prompt.from + work_ms;
 	out->stall = stall_weight * load->running * work_ms;
 	out->decode = ask->output * slow;
-	out->memory = memory_wait(load, ask, step_factor * speed->step.from + slow);
+	out->memory = memory_wait(load, ask, cached, step_factor * speed->step.from + slow);
 }
 
 double cost_total(const struct cost_parts *p)

@@ -52,6 +52,7 @@ struct cost_load {
 	double running;   /* sequences */
 	double context;   /* tokens of their context */
 	double wait_ms;   /* of prompts in front, less what was done of them */
+	double held;      /* tokens that they hold in its cache; what they share counts once */
 	double room;      /* tokens that its cache holds, 0: not known */
 };
 

@@ -38,13 +38,14 @@ struct route {
 
 /* rules.c: the best replica with room; NULL: none. Sets use's parts. */
 struct route_replica *rules_best(struct route_model *model, uint64_t now_us, struct route_use *use,
-                                 struct route_replica *const *exclude, unsigned n_exclude);
+                                 const unsigned *exclude, unsigned n_exclude);
 /* What is expected of the prompt: tokens and output. */
 void rules_expect(const struct route_model *model, struct route_use *use);
 void rules_weigh(struct route_model *model, struct route_replica *r, const struct route_use *use, unsigned depth,
                  uint64_t now_us, struct cost_parts *out);
 bool rules_has_room(const struct route_replica *r);
-bool rules_is_among(const struct route_replica *r, struct route_replica *const *list, unsigned n);
+/* By id: a replica that is gone may have given its memory to another one. */
+bool rules_is_among(const struct route_replica *r, const unsigned *ids, unsigned n);
 /* How many of the first blocks each slot holds. */
 void rules_match(const struct route_model *model, const struct route_use *use, uint16_t depth[PREFIX_SLOTS_MAX]);
 

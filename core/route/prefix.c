@@ -574,6 +574,11 @@ void prefix_stats(const struct prefix *p, struct prefix_stats *out)
 	             (uint64_t) p->made_wide * sizeof p->wide[0] + buckets;
 }
 
+uint32_t prefix_pinned(const struct prefix *p, unsigned slot)
+{
+	return p->slot[slot].pinned.n + p->slot[slot].growth;
+}
+
 void prefix_slot_stats(const struct prefix *p, unsigned slot, uint32_t *held, uint32_t *pinned)
 {
 	*held = p->slot[slot].lru.n + p->slot[slot].pinned.n;

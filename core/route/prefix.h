@@ -72,6 +72,8 @@ struct prefix_stats {
 	uint64_t evicted, dropped; /* dropped: found no room in the index */
 };
 void prefix_stats(const struct prefix *p, struct prefix_stats *out);
+/* Blocks that requests hold at the slot, and that their answers will fill. */
+uint32_t prefix_pinned(const struct prefix *p, unsigned slot);
 /* Blocks that the slot holds, free ones and pinned ones. */
 void prefix_slot_stats(const struct prefix *p, unsigned slot, uint32_t *used, uint32_t *pinned);
 

@@ -143,7 +143,7 @@ static void dequeue(struct route_model *model, struct route_waiter *waiter)
 	model->waiting--;
 }
 
-static bool any_could_serve(const struct route_model *model, struct route_replica *const *exclude, unsigned n_exclude)
+static bool any_could_serve(const struct route_model *model, const unsigned *exclude, unsigned n_exclude)
 {
 	for (unsigned i = 0; i < model->n_replicas; i++) {
 		int state = atomic_load_explicit(&model->replicas[i]->state, memory_order_relaxed);
@@ -158,7 +158,7 @@ enum route_result route_choose(struct route_model *model, const struct route_ask
 	enum route_result result = ROUTE_CHOSEN;
 	struct route_waiter *waiter = ask->waiter;
 	pthread_mutex_lock(&model->lock);
-	if (ask->n_exclude == 0)
+	if (ask->n_exclude == 0 && !ask->again)
 		model->arrivals++;
 	model->last_ms = ask->now_us / 1000;
 	/* Nobody overtakes those who wait already, unless of a higher band. */
@@ -305,6 +305,20 @@ void route_replica_set(struct route_replica *replica, enum route_state state, ui
 	if (state == ROUTE_READY)
 		serve_waiters(model, now_us);
 	pthread_mutex_unlock(&model->lock);
+}
+
+bool route_replica_doubt(struct route_replica *replica)
+{
+	struct route_model *model = replica->model;
+	if (!replica->watched)
+		return false;
+	pthread_mutex_lock(&model->lock);
+	if (atomic_load(&replica->state) == ROUTE_READY) {
+		use_forget(replica);
+		atomic_store(&replica->state, ROUTE_STARTING);
+	}
+	pthread_mutex_unlock(&model->lock);
+	return true;
 }
 
 void route_replica_forget(struct route_replica *replica)

@@ -56,6 +56,7 @@ struct route_use {
 	struct route_replica *replica;
 	struct route_use *next, **link; /* prompts at the replica whose first token has not come */
 	double estimate_ms, output, work, context;
+	double loose;              /* part of the replica's */
 	double area_running, area_context, area_prompt; /* of the replica when the first token came */
 	uint64_t dispatched_us, first_us;
 };
@@ -68,16 +69,19 @@ struct route_replica {
 	unsigned slot;            /* in the model's index */
 	_Atomic uint64_t marked_until_ms; /* not chosen while others are, after failures */
 	double context;           /* tokens of those that run */
+	double held;              /* the same, but what they share once */
 	double outstanding_ms;    /* of prompts whose first token has not come */
 	uint64_t progress_us;     /* of the last first token */
 	struct route_use *prompts, **prompts_end;
 	double room;              /* tokens that its cache holds */
 	struct cost_own own;      /* how much slower it is than its siblings */
+	double loose;             /* context of those of whose blocks nothing is known */
 	double area_running, area_context, area_prompt; /* integrals over milliseconds, up to area_us */
 	uint64_t area_us;
 	uint64_t new_blocks;      /* computed since what it held was not known */
 	bool unknown;             /* it may hold what it got before we saw it */
 	bool tells;               /* its answers have told cached tokens */
+	bool watched;             /* whoever added it looks at it when it is doubted; set before it is READY */
 
 	atomic_int refs;
 	atomic_uint failures;     /* in a row */
@@ -111,6 +115,9 @@ struct route_replica *route_replica_add(struct route_model *model, const char *n
                                         uint64_t now_us);
 /* READY wakes those who wait. A replica that was ready and STARTS again has lost its cache. */
 void route_replica_set(struct route_replica *replica, enum route_state state, uint64_t now_us);
+/* Its connection broke in a way that looks like the end of its process: it gets no more requests (it counts as one that
+ * starts) until whoever watches it says that it is READY, or removes it. False: nobody does, nothing was changed. */
+bool route_replica_doubt(struct route_replica *replica);
 /* Its cache is empty: it slept, was reset, or is not the process that it was. */
 void route_replica_forget(struct route_replica *replica);
 /* GONE: out of the table; the table's and the caller's references go. Those whose requests run stay valid. */
@@ -132,8 +139,9 @@ struct route_ask {
 	struct route_use *use;             /* never NULL */
 	const char *const *prefer;         /* names, in the order in which to take the first with room */
 	unsigned n_prefer;
-	struct route_replica *const *exclude; /* tried before */
+	const unsigned *exclude;           /* ids of replicas that were tried before */
 	unsigned n_exclude;
+	bool again;                        /* asked before for the same request: no new arrival */
 	bool may_start;                    /* the model may have no replica: the fleet sees who waits and starts one */
 	struct route_waiter *waiter;       /* NULL: do not wait */
 };

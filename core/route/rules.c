@@ -10,10 +10,10 @@ bool rules_has_room(const struct route_replica *r)
 	       atomic_load_explicit(&r->running, memory_order_relaxed) < r->concurrency;
 }
 
-bool rules_is_among(const struct route_replica *r, struct route_replica *const *list, unsigned n)
+bool rules_is_among(const struct route_replica *r, const unsigned *ids, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (list[i] == r)
+		if (ids[i] == r->id)
 			return true;
 	return false;
 }
@@ -38,7 +38,7 @@ void rules_weigh(struct route_model *model, struct route_replica *r, const struc
                  uint64_t now_us, struct cost_parts *out)
 {
 	struct cost_load load = { .running = atomic_load_explicit(&r->running, memory_order_relaxed), .context = r->context,
-		.wait_ms = use_wait_ms(r, now_us), .room = model->cache_tokens ? r->room : 0 };
+		.held = r->held, .wait_ms = use_wait_ms(r, now_us), .room = model->cache_tokens ? r->room : 0 };
 	struct cost_ask ask = { .tokens = use->tokens, .output = use->output };
 	cost_parts_of(&model->step, &model->speed, &r->own, &load, &ask, depth * PREFIX_BLOCK * model->tokens_per_byte, out);
 }
@@ -78,7 +78,7 @@ static bool better(const struct route_model *model, const struct route_replica *
 
 /* One that is marked after failures is taken only when there is no other: better wait for a sound one than fail. */
 struct route_replica *rules_best(struct route_model *model, uint64_t now_us, struct route_use *use,
-                                 struct route_replica *const *exclude, unsigned n_exclude)
+                                 const unsigned *exclude, unsigned n_exclude)
 {
 	struct best best = { .replica = NULL }, marked = { .replica = NULL };
 	uint16_t depth[PREFIX_SLOTS_MAX];

@@ -38,6 +38,13 @@ void use_tune(struct route_replica *r)
 	use_set_room(r);
 }
 
+/* What those that run hold, as it is now. */
+static void count_held(struct route_replica *r)
+{
+	struct route_model *model = r->model;
+	r->held = model->index ? r->loose + prefix_pinned(model->index, r->slot) * block_tokens(model) : r->context;
+}
+
 static bool take_slot(struct route_model *model, unsigned *slot)
 {
 	for (unsigned w = 0; w < PREFIX_SLOTS_MAX / 64; w++)
@@ -90,6 +97,7 @@ void use_forget(struct route_replica *r)
 	}
 	r->unknown = false;
 	r->new_blocks = 0;
+	count_held(r);
 }
 
 /* Integrals of what runs, up to now. */
@@ -161,12 +169,15 @@ void use_begin(struct route_replica *r, struct route_use *use, uint64_t now_us)
 	use->hold.live = false;
 	use->hold.n = use->hold.matched = 0;
 	sweep(model, SWEPT_EACH);
+	use->loose = model->index && use->n_keys ? 0 : use->context;
+	r->loose += use->loose;
 	if (model->index && use->n_keys) {
 		prefix_pin(model->index, r->slot, use->keys, use->n_keys, (uint32_t) (use->output / 2 / block_tokens(model)), &use->hold);
 		r->new_blocks += use->hold.n - use->hold.matched;
 		if (r->unknown && r->new_blocks >= prefix_room_of(model->index, r->slot))
 			r->unknown = false; /* what it had before is evicted */
 	}
+	count_held(r);
 	atomic_fetch_add_explicit(&r->running, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
 }
@@ -266,12 +277,14 @@ void use_end(struct route_use *use, uint64_t now_us, bool failed, const struct r
 	}
 	leave_prompts(r, use);
 	r->context -= use->context;
+	r->loose -= use->loose;
 	if (model->index) {
 		if (atomic_load_explicit(&r->state, memory_order_relaxed) != ROUTE_GONE) /* its slot may be another's by now */
 			use_set_room(r);
 		prefix_release(model->index, &use->hold, (uint32_t) (tail + 0.5));
 	}
 	if (atomic_fetch_sub_explicit(&r->running, 1, memory_order_relaxed) == 1)
-		r->context = 0; /* no rounding stays */
+		r->context = r->loose = 0; /* no rounding stays */
+	count_held(r);
 	use->replica = NULL;
 }

@@ -12,6 +12,8 @@
 
 #define ABSENT SIZE_MAX
 #define NUMBER_MAX (INT64_C(1) << 50)
+#define PRIORITY_MAX 1000
+#define TIME_MAX (INT64_C(1) << 36) /* seconds: some 2,000 years */
 
 /* A table's header and where its columns are. */
 struct table {
@@ -26,7 +28,7 @@ struct table {
 
 enum { NODE_NAME, NODE_CPU, NODE_MEMORY, NODE_GPUS, NODE_MODEL, NODE_COLUMNS };
 enum { JOB_NAME, JOB_CPU, JOB_MEMORY, JOB_GPUS, JOB_MILLI, JOB_NEEDED, JOB_SPEC = JOB_NEEDED, JOB_QUEUE, JOB_CREATED,
-       JOB_SCHEDULED, JOB_DELETED, JOB_COLUMNS };
+       JOB_SCHEDULED, JOB_DELETED, JOB_LIMIT, JOB_PRIORITY, JOB_COLUMNS };
 
 static size_t column_at(const struct csv *csv, const char *name)
 {
@@ -210,7 +212,7 @@ static int read_gpus(struct table *t, struct sim_job *job)
 static int read_time(struct table *t, size_t column, int64_t *out)
 {
 	*out = -1;
-	return text_at(t, column).len ? number_at(t, column, NUMBER_MAX, out) : SL_OK;
+	return text_at(t, column).len ? number_at(t, column, TIME_MAX, out) : SL_OK;
 }
 
 static int read_times(struct table *t, struct sim_job *job)
@@ -221,13 +223,30 @@ static int read_times(struct table *t, struct sim_job *job)
 		code = read_time(t, JOB_SCHEDULED, &scheduled);
 	if (code == SL_OK)
 		code = read_time(t, JOB_DELETED, &deleted);
+	if (code == SL_OK)
+		code = read_time(t, JOB_LIMIT, &job->limit_s);
 	if (code != SL_OK)
 		return code;
+	if (job->limit_s == 0)
+		return wrong(t, JOB_LIMIT, "a time limit is at least a second; leave it empty for none");
 	job->submit_s = created < 0 ? 0 : created;
 	job->end_s = deleted;
 	job->run_s = scheduled < 0 || deleted < 0 ? -1 : deleted - scheduled;
 	if (scheduled >= 0 && deleted >= 0 && deleted < scheduled)
 		return wrong(t, JOB_DELETED, "that is before scheduled_time");
+	return SL_OK;
+}
+
+static int read_priority(struct table *t, struct sim_job *job)
+{
+	sl_str text = text_at(t, JOB_PRIORITY);
+	bool negative = text.len && text.ptr[0] == '-';
+	uint64_t value = 0;
+	if (negative)
+		text = (sl_str){ text.ptr + 1, text.len - 1 };
+	if ((text.len || negative) && !str_to_u64(text, PRIORITY_MAX, &value))
+		return wrong(t, JOB_PRIORITY, "a whole number from -1000 to 1000 is expected");
+	job->priority = negative ? -(int32_t) value : (int32_t) value;
 	return SL_OK;
 }
 
@@ -242,6 +261,8 @@ static int read_job(struct sim_trace *trace, struct table *t, struct sim_job *jo
 		code = read_spec(trace, t, job);
 	if (code == SL_OK)
 		code = read_times(t, job);
+	if (code == SL_OK)
+		code = read_priority(t, job);
 	if (code != SL_OK)
 		return code;
 	sl_str queue = text_at(t, JOB_QUEUE);
@@ -257,7 +278,7 @@ int sim_load_jobs(struct sim_trace *trace, const char *file, char *text, size_t 
 {
 	struct column columns[JOB_COLUMNS] = { { "name", 0 }, { "cpu_milli", 0 }, { "memory_mib", 0 }, { "num_gpu", 0 },
 		{ "gpu_milli", 0 }, { "gpu_spec", 0 }, { "queue", 0 }, { "creation_time", 0 }, { "scheduled_time", 0 },
-		{ "deletion_time", 0 } };
+		{ "deletion_time", 0 }, { "time_limit", 0 }, { "priority", 0 } };
 	struct table t = { .error = error, .columns = columns };
 	csv_open(&t.csv, file, text, len);
 	int code = open_table(&t, JOB_NEEDED, JOB_COLUMNS, JOB_QUEUE, "qos");
@@ -270,6 +291,7 @@ int sim_load_jobs(struct sim_trace *trace, const char *file, char *text, size_t 
 			code = read_job(trace, &t, &job);
 		if (code != SL_OK)
 			return code;
+		job.order = (uint32_t) trace->n_jobs;
 		trace->jobs[trace->n_jobs++] = job;
 	}
 	return code;

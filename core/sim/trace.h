@@ -32,6 +32,9 @@ struct sim_job {
 	int64_t submit_s;
 	int64_t run_s;         /* -1: it has no recorded run */
 	int64_t end_s;         /* when it ended in the record, -1: it did not */
+	int64_t limit_s;       /* time limit that its user gave, -1: the record has none */
+	int32_t priority;      /* in its queue, higher first */
+	uint32_t order;        /* its place in the file */
 };
 
 struct sim_names {
@@ -54,7 +57,8 @@ struct sim_trace {
  * is changed. On an error, which names `file` and the line, the trace is to be freed. */
 int sim_load_nodes(struct sim_trace *trace, const char *file, char *text, size_t len, sl_error *error);
 /* JOBS.csv: name, cpu_milli, memory_mib, num_gpu, gpu_milli; and where they are there gpu_spec (models that will do,
- * with '|' between them), queue (else qos), creation_time, scheduled_time, deletion_time in seconds. */
+ * with '|' between them), queue (else qos), creation_time, scheduled_time, deletion_time and time_limit in seconds,
+ * priority from -1000 to 1000. */
 int sim_load_jobs(struct sim_trace *trace, const char *file, char *text, size_t len, sl_error *error);
 void sim_trace_free(struct sim_trace *trace);
 

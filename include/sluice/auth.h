@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 enum sl_door {
-	SL_DOOR_INFERENCE = 1, /* the OpenAI door */
+	SL_DOOR_INFERENCE = 1, /* the inference door */
 	SL_DOOR_CONTROL = 2    /* the control socket */
 };
 

@@ -105,7 +105,7 @@ typedef struct sl_usage {
 	char key[SL_KEY_PREFIX_MAX];
 	char model[SL_NAME_MAX];   /* as the client named it */
 	char replica[SL_NAME_MAX]; /* that answered, may be empty */
-	char door[16];             /* chat, completions, embeddings */
+	char door[16];             /* chat, messages, ...: a name of sluice-doors(7) */
 } sl_usage;
 
 #ifdef __cplusplus

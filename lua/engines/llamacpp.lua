@@ -16,6 +16,9 @@ return {
   full = { 503 },
   -- Power over the server, or over other tenants' requests: not for clients.
   strip = { "id_slot", "cache_prompt", "lora", "grammar", "n_predict", "n_cmpl", "ignore_eos" },
+  -- Not messages, though it has them: streams whose first token is half a character come without message_start, and so
+  -- without the prompt's tokens. They are translated to chat, which counts them always.
+  doors = { "chat", "completions", "embeddings", "responses", "rerank", "count_tokens" },
   keepalive = "4s",
   -- First guess of its speed in milliseconds, a small model on a small machine; what is seen puts it right.
   step = { base = 20, prefill = 1, quadratic = 1.0e-5, sequence = 5, context = 100e-6 },

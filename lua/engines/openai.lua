@@ -13,7 +13,10 @@ return {
     "priority", "cache_salt", "request_id", "rid", "kv_transfer_params", "ec_transfer_params", "vllm_xargs", "chat_template",
     "mm_processor_kwargs", "media_io_kwargs", "ignore_eos", "use_beam_search", "prompt_embeds", "data_parallel_rank",
     "lora", "lora_path", "session_params", "custom_logit_processor", "bootstrap_host", "bootstrap_port", "bootstrap_room",
-    "id_slot", "cache_prompt", "n_predict", "n_cmpl",
+    "id_slot", "cache_prompt", "n_predict", "n_cmpl", "previous_input_messages",
   },
+  -- What every such server has. Where yours has more, copy this file and say so: messages are passed on then, not
+  -- translated to chat.
+  doors = { "chat", "completions", "embeddings" },
   keepalive = "4s",
 }

@@ -16,6 +16,8 @@ return {
     "priority", "lora_path", "rid", "session_params", "custom_logit_processor", "chat_template", "ignore_eos",
     "bootstrap_host", "bootstrap_port", "bootstrap_room", "data_parallel_rank", "cache_salt", "request_id",
   },
+  -- messages are translated to chat, which all of its versions speak.
+  doors = { "chat", "completions", "embeddings", "responses", "rerank", "score" },
   keepalive = "4s", -- the server closes idle connections after 5 s
   -- First guess of its speed in milliseconds, an 8B model on one large GPU; what is seen puts it right.
   step = { base = 7, prefill = 0.0285, quadratic = 1.0e-6, sequence = 0.012, context = 50e-6 },

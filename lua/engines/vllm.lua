@@ -17,8 +17,9 @@ return {
   strip = {
     "priority", "cache_salt", "request_id", "kv_transfer_params", "ec_transfer_params", "vllm_xargs",
     "chat_template", "mm_processor_kwargs", "media_io_kwargs", "ignore_eos", "use_beam_search", "prompt_embeds",
-    "data_parallel_rank",
+    "data_parallel_rank", "previous_input_messages",
   },
+  doors = { "chat", "completions", "embeddings", "responses", "rerank", "score", "messages", "count_tokens" },
   keepalive = "4s",
   -- First guess of its speed in milliseconds, an 8B model on one large GPU; what is seen puts it right.
   step = { base = 7, prefill = 0.0285, quadratic = 1.0e-6, sequence = 0.012, context = 50e-6 },

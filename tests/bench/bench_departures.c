@@ -8,13 +8,19 @@
  * ran comes COPIES times (29), shifted by up to half a day; services, which end only with the record, 6 times. Time
  * limits are modelled: three times the run, rounded up to a quarter of an hour. EASY reserves for the head of the line
  * the machine where it fits soonest if what runs there ends at its limit; others start elsewhere, or there if they end
- * before or leave room. Waits of jobs that never start count until the last arrival. */
+ * before or leave room. Waits of jobs that never start count until the last arrival.
+ *
+ * FIFO stops for days even where four fifths of the GPUs are free (3 copies, every 20th machine): jobs of 8 GPUs that want
+ * 88 to 120 cores find no empty machine once FGD, or ours, has left a service on each of those that are large enough,
+ * and services end with the record only. Best fit has packed them onto few machines. So it is no fault of the books, which
+ * check_head() makes sure of. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/clock.h"
 #include "core/sim/events.h"
+#include "core/sim/shape.h"
 #include "tests/bench/bench_trace.h"
 #include "tests/bench/placement_rules.h"
 
@@ -33,7 +39,7 @@ struct work {
 
 struct world {
 	struct sim_trace trace;
-	struct sim_node *nodes;
+	const struct sim_node *nodes;
 	size_t n_nodes;
 	struct sim_job kinds[KINDS_MAX];
 	double shares[KINDS_MAX];
@@ -64,22 +70,6 @@ static void *zeroed(size_t n, size_t size)
 	return p;
 }
 
-static void keep_nodes(struct world *w, uint32_t every)
-{
-	w->nodes = zeroed(w->trace.n_nodes, sizeof *w->nodes);
-	for (size_t i = 0; i < w->trace.n_nodes; i++) {
-		const struct sim_node *n = &w->trace.nodes[i];
-		size_t like = 0;
-		for (size_t k = 0; k < i; k++) {
-			const struct sim_node *o = &w->trace.nodes[k];
-			like += o->cpu_milli == n->cpu_milli && o->memory_mib == n->memory_mib && o->gpus == n->gpus &&
-			        o->model == n->model;
-		}
-		if (like % every == 0)
-			w->nodes[w->n_nodes++] = *n;
-	}
-}
-
 static uint32_t kind_of(struct world *w, const struct sim_job *job)
 {
 	for (uint32_t k = 0; k < w->n_kinds; k++) {
@@ -94,34 +84,25 @@ static uint32_t kind_of(struct world *w, const struct sim_job *job)
 	return w->n_kinds++;
 }
 
-static int by_submit(const void *a, const void *b)
+static void thicken(struct world *w, uint32_t every, uint32_t copies)
 {
-	const struct work *x = a, *y = b;
-	return x->submit != y->submit ? (x->submit < y->submit ? -1 : 1) : (x->kind > y->kind) - (x->kind < y->kind);
-}
-
-static void thicken(struct world *w, unsigned copies)
-{
-	int64_t end = 0;
-	uint64_t random = 1;
-	for (size_t i = 0; i < w->trace.n_jobs; i++)
-		end = w->trace.jobs[i].end_s > end ? w->trace.jobs[i].end_s : end;
-	w->work = zeroed(w->trace.n_jobs * (copies > SERVICE_COPIES ? copies : SERVICE_COPIES), sizeof *w->work);
-	for (size_t i = 0; i < w->trace.n_jobs; i++) {
+	const struct sim_copies wanted = { .jobs = copies, .services = SERVICE_COPIES, .shift_s = HALF_A_DAY, .seed = 1 };
+	sl_error error = { 0 };
+	size_t left_out;
+	if (!sim_thin_nodes(&w->trace, every))
+		bench_fail("out of memory");
+	if (sim_thicken(&w->trace, &wanted, &left_out, &error) != SL_OK)
+		bench_fail(error.text);
+	w->nodes = w->trace.nodes;
+	w->n_nodes = w->trace.n_nodes;
+	w->work = zeroed(w->trace.n_jobs, sizeof *w->work);
+	w->n_work = w->trace.n_jobs;
+	for (size_t i = 0; i < w->n_work; i++) {
 		const struct sim_job *job = &w->trace.jobs[i];
-		if (job->run_s < 0)
-			continue; /* never ran: nobody knows how long it would have */
-		unsigned n = job->end_s == end ? SERVICE_COPIES : copies;
-		uint32_t kind = kind_of(w, job);
-		for (unsigned c = 0; c < n; c++) {
-			int64_t shift = c ? (int64_t) (bench_random(&random) % HALF_A_DAY) : 0;
-			int64_t limit = (LIMIT_FACTOR * job->run_s / LIMIT_STEP + 1) * LIMIT_STEP;
-			w->work[w->n_work++] = (struct work){ .kind = kind, .submit = job->submit_s + shift, .run = job->run_s,
-			                                      .limit = limit };
-		}
-		w->shares[kind] += n;
+		w->work[i] = (struct work){ .kind = kind_of(w, job), .submit = job->submit_s, .run = job->run_s,
+		                            .limit = (LIMIT_FACTOR * job->run_s / LIMIT_STEP + 1) * LIMIT_STEP };
+		w->shares[w->work[i].kind]++;
 	}
-	qsort(w->work, w->n_work, sizeof *w->work, by_submit);
 	for (uint32_t k = 0; k < w->n_kinds; k++)
 		w->shares[k] /= (double) w->n_work;
 	w->last_submit = w->n_work ? w->work[w->n_work - 1].submit : 0;
@@ -249,6 +230,14 @@ static bool harmless(struct run *r, const struct sim_job *head, int64_t at, uint
 	return from >= 0 && from <= at;
 }
 
+/* Whoever heads the line when nothing more can be done fits nowhere, whatever is kept in tables about that. */
+static void check_head(const struct run *r)
+{
+	for (uint32_t i = 0; r->first != NOBODY && i < r->cluster.n_machines; i++)
+		if (sim_machine_fits(&r->cluster.machines[i], &r->w->kinds[r->w->work[r->first].kind]))
+			bench_fail("the first of the line waits, and a machine has room for it");
+}
+
 static void plan(struct run *r, struct sim_events *events)
 {
 	struct world *w = r->w;
@@ -370,8 +359,10 @@ static void simulate(struct world *w, enum rule rule, bool backfill, double gang
 			rules_arrived(r->rules, w->work[e.job].kind);
 			line_join(r, e.job);
 		}
-		if (events.n == 0 || events.heap[0].at != e.at)
+		if (events.n == 0 || events.heap[0].at != e.at) {
 			plan(r, &events);
+			check_head(r);
+		}
 	}
 	printf("%-4s %-9s %5.2f %5.1f", backfill ? "EASY" : "FIFO", rule_names[rule], rule == RULE_OURS ? gang_weight : 0,
 	       100 * r->used / (double) r->cluster.gpu_milli / (double) (w->last_submit - first));
@@ -396,8 +387,7 @@ int main(int argc, char **argv)
 	bench_load(&w.trace, argv[1], argv[2]);
 	unsigned copies = argc > 3 ? (unsigned) strtoul(argv[3], NULL, 10) : 29;
 	unsigned every = argc > 4 ? (unsigned) strtoul(argv[4], NULL, 10) : 10;
-	keep_nodes(&w, every ? every : 1);
-	thicken(&w, copies ? copies : 1);
+	thicken(&w, every, copies ? copies : 1);
 	static const struct { enum rule rule; bool backfill; double gang_weight; } runs[] = {
 		{ RULE_BEST_FIT, false, 0 }, { RULE_FGD, false, 0 }, { RULE_OURS, false, 0.5 },
 		{ RULE_FIRST_FIT, true, 0 }, { RULE_BEST_FIT, true, 0 }, { RULE_FGD, true, 0 },
@@ -408,7 +398,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++)
 		simulate(&w, runs[i].rule, runs[i].backfill, runs[i].gang_weight);
 	free(w.work);
-	free(w.nodes);
 	sim_trace_free(&w.trace);
 	return 0;
 }

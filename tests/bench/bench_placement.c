@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/base/clock.h"
+#include "core/sim/shape.h"
 #include "tests/bench/bench_trace.h"
 #include "tests/bench/placement_rules.h"
 
@@ -60,8 +61,8 @@ static void append(struct arrivals *a, const struct sim_job *job)
 static void bind_model(const struct sim_trace *trace, struct sim_job *job, uint64_t *random)
 {
 	for (int tries = 0; tries < 100; tries++) {
-		const struct sim_node *node = &trace->nodes[bench_random(random) % trace->n_nodes];
-		if (bench_random(random) % 8 < node->gpus && node->gpus >= job->gpus && node->cpu_milli >= job->cpu_milli &&
+		const struct sim_node *node = &trace->nodes[sim_random(random) % trace->n_nodes];
+		if (sim_random(random) % 8 < node->gpus && node->gpus >= job->gpus && node->cpu_milli >= job->cpu_milli &&
 		    node->memory_mib >= job->memory_mib) {
 			job->models = UINT64_C(1) << node->model;
 			return;
@@ -77,16 +78,16 @@ static void draw(const struct sim_trace *trace, enum mix mix, uint64_t seed, str
 	if (!order)
 		bench_fail("out of memory");
 	for (size_t i = 0; i < trace->n_jobs; i++) {
-		size_t k = bench_random(&random) % (i + 1);
+		size_t k = sim_random(&random) % (i + 1);
 		order[i] = order[k];
 		order[k] = i;
 	}
 	for (size_t i = 0; a->demand < wanted; i++) {
-		struct sim_job job = trace->jobs[i < trace->n_jobs ? order[i] : bench_random(&random) % trace->n_jobs];
-		if (mix == MIX_BOUND && job.gpus && bench_random(&random) % 3 == 0)
+		struct sim_job job = trace->jobs[i < trace->n_jobs ? order[i] : sim_random(&random) % trace->n_jobs];
+		if (mix == MIX_BOUND && job.gpus && sim_random(&random) % 3 == 0)
 			bind_model(trace, &job, &random);
 		if (mix == MIX_GANGS && a->gang_demand < a->demand - a->gang_demand) {
-			job.gpus = 2 + (uint32_t) (bench_random(&random) % 7);
+			job.gpus = 2 + (uint32_t) (sim_random(&random) % 7);
 			job.milli = SIM_WHOLE;
 			job.models = 0;
 			job.cpu_milli = (int64_t) job.gpus * GANG_CPU;

@@ -4,6 +4,7 @@
 (callgrind), system calls (strace). race.py's site: keys, limits, a policy in Lua, log, metrics, ledger.
 
     tests/bench/count.py [--requests 6400] [--body 1024] [--durability async] [--functions 0] [--streams]
+                         [--door chat]
 
 Needs valgrind and strace, and an installed tree (build/root, or SLUICE_ROOT). Requests come in rounds of 64, one on
 each connection. Callgrind emulates a processor without SHA instructions: SHA-256 of a key counts as about
@@ -27,17 +28,18 @@ sys.path.insert(0, HERE)
 import race  # noqa: E402
 
 CONNECTIONS = 64
+PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "translated": "/v1/messages"}
 ALLOCATING = ("malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign")
 
 
 class Driver:
     """Connections that send one request each, then wait for all answers."""
 
-    def __init__(self, port, key, body_bytes, stream):
+    def __init__(self, port, key, body_bytes, stream, path):
         head = '{"model":"m","stream":%s,"max_tokens":100,"messages":[{"role":"user","content":"' % str(stream).lower()
         text = "A gateway relays requests to the engine. " * (body_bytes // 40 + 1)
         body = (head + text[:max(0, body_bytes - len(head) - 6)] + '"}]}').encode()
-        self.request = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+        self.request = (f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
                         "Content-Type: application/json\r\nAccept: application/json\r\nUser-Agent: OpenAI/Python 3.54.0\r\n"
                         f"X-Stainless-Lang: python\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body
         self.sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
@@ -78,11 +80,14 @@ def with_site(args, prefix, measure):
     port, engine = race.free_port(), os.path.join(folder, "engine")
     subprocess.run(["cc", "-O2", "-o", engine, os.path.join(HERE, "engine.c")], check=True)
     process = subprocess.Popen([engine, str(port), "20", "0", "200"])
-    site = race.Site(race.SLUICE.format(durability=args.durability, url=f"http://127.0.0.1:{port}"), policy=race.POLICY)
+    config = race.SLUICE.format(durability=args.durability, url=f"http://127.0.0.1:{port}")
+    if args.door == "messages":  # an engine that is taken to speak them itself
+        config = config.replace('engine = "openai"', 'engine = "vllm"')
+    site = race.Site(config, policy=race.POLICY)
     try:
         site.start(wait=False, prefix=prefix(folder))
         site.wait_ready(120)
-        driver = Driver(site.port, site.key("bench"), args.body, args.streams)
+        driver = Driver(site.port, site.key("bench"), args.body, args.streams, PATHS[args.door])
         try:
             driver.run(4 * CONNECTIONS)
             return measure(driver, site, folder)
@@ -170,6 +175,7 @@ def main():
     a.add_argument("--requests", type=int, default=6400)
     a.add_argument("--body", type=int, default=1024)
     a.add_argument("--durability", default="async", choices=("async", "held"))
+    a.add_argument("--door", default="chat", choices=PATHS, help="messages: passed on (plain answers only); translated: to chat")
     a.add_argument("--functions", type=int, default=0, help="print so many functions that cost most")
     a.add_argument("--streams", action="store_true", help="streams of 20 events instead of plain answers")
     args = a.parse_args()

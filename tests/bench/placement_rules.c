@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/sim/shape.h"
 #include "plugins/scheduler/fair/placement.h"
 
 const char *const rule_names[RULES] = { "random", "first fit", "best fit", "FGD", "ours" };
@@ -31,14 +32,6 @@ struct rules {
 	uint8_t *barred;
 	uint64_t random;
 };
-
-uint64_t bench_random(uint64_t *state)
-{
-	uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
-}
 
 static struct placement_request request_of(const struct sim_job *job)
 {
@@ -204,7 +197,7 @@ bool rules_choose_without(struct rules *r, uint32_t kind, uint32_t barred, struc
 		if (!k->fits || i == barred)
 			continue;
 		fitting++;
-		bool better = r->rule == RULE_RANDOM ? bench_random(&r->random) % fitting == 0 : k->cost < cost;
+		bool better = r->rule == RULE_RANDOM ? sim_random(&r->random) % fitting == 0 : k->cost < cost;
 		if (best == UINT32_MAX || better) {
 			best = i;
 			cost = k->cost;

@@ -24,6 +24,4 @@ bool rules_choose(struct rules *r, uint32_t kind, struct sim_place *place);
 /* The same, but not on machine `barred`. */
 bool rules_choose_without(struct rules *r, uint32_t kind, uint32_t barred, struct sim_place *place);
 
-uint64_t bench_random(uint64_t *state);
-
 #endif

@@ -52,6 +52,7 @@ def error(message, kind="invalid_request_error", code="bad", **more):
 
 STATUS = {
     "version": "0.1.0", "started_at": "2026-11-24T09:00:00.000Z", "up_s": 273600, "door": "http://127.0.0.1:8080",
+    "metrics": "http://127.0.0.1:9090/metrics",
     "config": "7f3a2c91", "config_at": "2026-11-24T10:00:00.000Z", "ready": True, "state": "ready",
     "durability": "held", "gpus": {"total": 16, "leased": 12, "free": 2, "faulty": 1, "draining": 1},
     "leases": {"running": 11, "waiting": 3, "longest_wait_s": 2520}, "models": {"ready": 6, "starting": 0, "none": 2},
@@ -232,7 +233,7 @@ class Fake:
             ("GET", "/v1/ledger"): (200, {"appended": 5, "committed": 5, "fed": 5, "commits": 2, "refused": 0,
                                           "segments": 1, "accepting": True}),
             ("GET", "/v1/config"): (200, {"models": {"llama-8b": {"engine": "vllm"}}}),
-            ("POST", "/v1/reload"): (200, {"config": "8a8a8a8a", "warnings": ["sluice.lua:3: 'x' is not used"]}),
+            ("POST", "/v1/reload"): (200, {"config": "8a8a8a8a", "warnings": ["sluice.lua:3: 'x' is not used", "sluice.lua:4: warning: no file matches"]}),
             ("POST", "/v1/drain"): ok,
             ("POST", "/v1/undrain"): ok,
             ("POST", "/v1/policy/eval"): (200, {"admit": {"verdict": "allow"}, "route": {}}),

@@ -186,8 +186,10 @@ agent {{ socket = "{self.folder}/run/agent.sock", start = {"true" if self.agent 
         with socket.socket(socket.AF_UNIX) as s:
             if state is None or s.connect_ex(self.agent_socket()) == 0:
                 return
+        user = str(os.stat(self.folder + "/state").st_uid)
         subprocess.Popen([os.path.join(ROOT, "sbin", "sluice-agent"), "--config", state + "/agent.json", "--socket", self.agent_socket(),
-                          "--state", state], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+                          "--state", state, "--allow-uid", user], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL, start_new_session=True)
         end = time.monotonic() + 10
         while time.monotonic() < end:
             with socket.socket(socket.AF_UNIX) as s:

@@ -332,3 +332,43 @@ def test_refused_configurations(engine, issuer):
             s.start(wait=False)
             assert s.process.wait(20) != 0
             assert words in s.log_text(), options
+
+
+def test_order_of_plugins_does_not_matter(engine, issuer):
+    for order in (["jwt", "keys"], ["keys", "jwt"]):
+        blocks = {"jwt": f'plugin "auth/jwt" {{ issuer = "{issuer.url}", audience = "sluice", tenant_claim = "org" }}\n',
+                  "keys": 'plugin "auth/keys" {}\n'}
+        with Site("workers(1)\n" + "".join(blocks[name] for name in order) + 'plugin "auth/peercred" {}\ntenant "acme" {}\n' + model(engine)) as s:
+            s.start()
+            assert s.chat(s.key(), max_tokens=2)[0] == 200
+            assert s.chat(issuer.token(), max_tokens=2)[0] == 200, order
+            answers = [s.chat(bad) for bad in ("slk_wrong", "nothing-known", issuer.token()[:-8] + "AAAAAAAA")]
+            assert [a[0] for a in answers] == [401] * 3, answers
+            assert error(answers[0])["message"] == error(answers[1])["message"], "nothing is told of what exists"
+
+
+def test_two_issuers_stay_themselves_at_a_reload(engine):
+    issuers = [Issuer(), Issuer()]
+
+    def block(i, tenant):
+        return f'plugin "auth/jwt" {{ issuer = "{issuers[i].url}", audience = "sluice", tenant = "{tenant}", others = "pass" }}\n'
+    rest = 'plugin "auth/keys" {}\nplugin "auth/peercred" {}\ntenant "one" {}\ntenant "two" {}\ntenant "three" {}\n' + model(engine)
+    with Site("workers(1)\n" + block(0, "one") + block(1, "two") + rest) as s:
+        s.start()
+
+        def tenants():
+            for i in issuers:
+                assert s.chat(i.token(), max_tokens=2)[0] == 200
+            return [r["tenant"] for r in sorted(s.usage_rows(), key=lambda r: r["request_id"])[-2:]]
+        assert tenants() == ["one", "two"]
+        s.configure("workers(1)\n" + block(1, "two") + block(0, "three") + rest)
+        status, answer = s.admin("POST", "/v1/reload", {})
+        assert status == 200 and answer["warnings"] == ["warning: the order of the auth plugins has changed: it is used after a restart"]
+        assert tenants() == ["three", "two"], "each has its own new options"
+        s.configure("workers(1)\n" + block(1, "one") + rest)
+        status, answer = s.admin("POST", "/v1/reload", {})
+        assert status == 200 and len(answer["warnings"]) == 1 and "auth/jwt" in answer["warnings"][0], answer
+        assert "not declared any more and still lets callers in" in answer["warnings"][0]
+        assert tenants() == ["three", "one"], "the one that is left has taken the change"
+    for i in issuers:
+        i.stop()

@@ -2,6 +2,7 @@
 """No quota is ever overspent, and at rest nothing is reserved."""
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -17,11 +18,14 @@ tier "hundred" { requests = { 100, per = "day" } }
 tier "tokens" { tokens = { 20000, per = "day" } }
 tier "four" { concurrency = 4 }
 tier "poor" { cost = { "0.001", per = "month" } }
+tier "counted" { requests = { 7, per = "day" }, tokens = { 900, per = "day", scope = "tenant" },
+  output_tokens = { 800, per = "day", scope = "model" } }
 tier "one" { models = { "m" }, max_output = 7 }
 tenant "hundred" { tier = "hundred" }
 tenant "tokens" { tier = "tokens" }
 tenant "four" { tier = "four" }
 tenant "poor" { tier = "poor" }
+tenant "counted" { tier = "counted" }
 tenant "one" { tier = "one" }
 '''
 
@@ -115,6 +119,28 @@ def test_money(site):
     statuses = [site.chat(key, max_tokens=1000, messages=[{"role": "user", "content": "n=1000"}])[0] for _ in range(6)]
     # 1,000 output tokens at 0.40 a million are 0.0004: two fit into 0.001, a third reservation does not.
     assert statuses[:2] == [200, 200] and set(statuses[2:]) == {429}
+    told = json.loads(site.chat(key, max_tokens=1000, messages=[{"role": "user", "content": "n=1000"}])[2])["error"]["message"]
+    assert re.search(r"Limit '0.001 cost per month of tier poor' of key slk_\w+ is reached: 0.000\d+ of 0.001 EUR used, "
+                     r"0.00 reserved by requests under way, this one needs 0.000\d+. It begins anew at \d{4}-\d\d-01T00:00:00Z.$", told), told
+
+
+def test_limits_say_what_they_count(site):
+    spent, fresh = site.key("counted"), site.key("counted")
+    assert site.chat(spent, max_tokens=5)[0] == 200
+    rows = site.admin("GET", "/v1/limits?tenant=counted")[1]
+    by_metric = {}
+    for row in rows:
+        by_metric.setdefault(row["metric"], []).append((row["scope"], row["used"], row["max"]))
+    prefix = next(k["key"] for k in site.admin("GET", "/v1/keys")[1] if spent.startswith(k["key"]))
+    assert by_metric["requests"] == [("each key", None, 7), ("key:" + prefix, 1, 7)]
+    assert by_metric["tokens"] == [("tenant:counted", 16, 900)]
+    assert by_metric["output_tokens"] == [("each model", None, 800), ("model:m", 5, 800)]
+    own = site.admin("GET", "/v1/limits?key=" + prefix)[1]
+    assert [(r["scope"], r["used"]) for r in own if r["metric"] == "requests"] == [("key:" + prefix, 1)]
+    shown = site.ctl("limits", "--tenant", "counted").stdout
+    assert "each key" in shown and "key:" + prefix in shown, shown
+    assert site.chat(fresh, max_tokens=5)[0] == 200
+    assert len([r for r in site.admin("GET", "/v1/limits?tenant=counted")[1] if r["scope"].startswith("key:")]) == 2
 
 
 def test_models_and_bound_of_a_tier(site, engine):

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import model
+from conftest import TOP, model
 from sluice_site import ROOT, Site
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts, and stops a thread of another user: needs root")
@@ -140,6 +140,31 @@ def test_two_agents_on_one_state_folder():
         assert p.returncode == 1, p.stderr
         assert f"another sluice-agent (pid {pid}, at {s.folder}/run/agent.sock) has the state folder {s.folder}/state-agent: stop that one" \
             in p.stderr, p.stderr
+
+
+def test_many_agents_at_once():
+    """A service manager and sluiced start one at the same moment: one serves, the others say so and are not tried again."""
+    with Site("workers(1)\n", agent=True) as s:
+        socket_path, state = f"{s.folder}/run/agent.sock", f"{s.folder}/state-agent"
+        os.makedirs(f"{s.folder}/run", exist_ok=True)
+        command = [os.path.join(ROOT, "sbin", "sluice-agent"), "--socket", socket_path, "--state", state, "--backend", "sim"]
+        agents = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(8)]
+        try:
+            wait_for(lambda: sum(p.poll() is not None for p in agents) == 7, "all but one to end")
+            refused = [p for p in agents if p.poll() is not None]
+            assert [p.returncode for p in refused] == [3] * 7
+            one = next(p for p in agents if p.poll() is None)
+            words = f"another sluice-agent (pid {one.pid}, at {socket_path}) has the state folder {state}: stop that one"
+            assert all(words in p.stderr.read() for p in refused)
+            assert s.agent_hello()["pid"] == one.pid
+        finally:
+            for p in agents:
+                if p.poll() is None:
+                    p.terminate()
+                    p.wait(10)
+                p.stderr.close()
+    with open(os.path.join(TOP, "etc", "sluice-agent.service.in")) as f:
+        assert "\nRestartPreventExitStatus=2 3\n" in f.read()
 
 
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed")

@@ -149,3 +149,35 @@ def test_drain_call_while_it_ends(call):
             c.sendall(b"}")
             assert b"HTTP/1.1 200" in c.recv(4096)
         assert s.process.wait(10) == 0
+
+
+def test_backends_are_the_agents(engine):
+    sim = 'plugin "backend/sim" {{ devices = {{ {{ count = {0}, kind = "h100-80g" }} }} }}\n'
+    with Site("workers(1)\n" + sim.format(1), agent=True) as s:
+        s.start()
+        said = s.ctl("reload").stderr
+        assert "warning" not in said and "runs now" in said, said
+        agent = s.agent_hello()["pid"]
+        for _ in range(2):  # as long as it is so
+            s.configure("workers(1)\n" + sim.format(2))
+            said = s.ctl("reload").stderr
+            assert f"warning: the agent (process {agent}) still runs other backends" in said and "restart" in said, said
+            assert "runs now, as far as no warning says otherwise" in said
+        assert len(s.admin("GET", "/v1/gpu/devices")[1]) == 1
+        s.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 10
+        while s.log_text().count("still runs other backends") < 1 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert s.log_text().count("still runs other backends") == 1
+        s.stop()
+        os.kill(agent, signal.SIGTERM)
+        end = time.monotonic() + 10
+        while os.path.exists(f"/proc/{agent}") and open(f"/proc/{agent}/stat").read().split()[2] != "Z" and time.monotonic() < end:
+            time.sleep(0.05)
+        s.start()
+        said = s.ctl("reload").stderr
+        assert "warning" not in said, said
+        end = time.monotonic() + 10
+        while len(s.admin("GET", "/v1/gpu/devices")[1]) != 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(s.admin("GET", "/v1/gpu/devices")[1]) == 2

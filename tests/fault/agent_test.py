@@ -494,13 +494,13 @@ def second_agent(agent):
     other[2] = agent.folder + "/other.sock"
     done = subprocess.run(other, capture_output=True, text=True, timeout=30,
                           env=dict(os.environ, SLUICE_PLUGIN_PATH=agent.folder + "/plugins"))
-    tap.ok(done.returncode == 1 and "another sluice-agent (pid " in done.stderr and "stop that one" in done.stderr, "a second agent on the state refuses",
+    tap.ok(done.returncode == 3 and "another sluice-agent (pid " in done.stderr and "stop that one" in done.stderr, "a second agent on the state refuses",
            done.stderr)
     other = agent.command()
     other[4] = agent.folder + "/other-state"
     done = subprocess.run(other, capture_output=True, text=True, timeout=30,
                           env=dict(os.environ, SLUICE_PLUGIN_PATH=agent.folder + "/plugins"))
-    tap.ok(done.returncode == 1 and "another program listens on" in done.stderr, "a second agent on the socket refuses",
+    tap.ok(done.returncode == 3 and "another program listens on" in done.stderr, "a second agent on the socket refuses",
            done.stderr)
     tap.ok(Client(agent.socket).ok("list") is not None, "the first goes on")
 

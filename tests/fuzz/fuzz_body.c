@@ -28,7 +28,7 @@ static void check_body(const struct body *body, const char *data, size_t size)
 {
 	const struct body_member *members[] = {
 		&body->model_at, &body->stream_at, &body->stream_options_at, &body->include_usage_at, &body->max_tokens_at,
-		&body->max_completion_tokens_at,
+		&body->max_completion_tokens_at, &body->max_output_tokens_at,
 	};
 	for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
 		check_member(members[i], data, size);
@@ -37,6 +37,9 @@ static void check_body(const struct body *body, const char *data, size_t size)
 		check_member(&body->engine_only[i], data, size);
 	check_span(body->prompt, size);
 	check_span(body->user, size);
+	check_span(body->preface, size);
+	check_span(body->tools, size);
+	CHECK(body->prompt_bytes > 0 && body->prompt_bytes <= (int64_t) size * (body->prompts + 1));
 	CHECK(data[body->open.start] == '{' && body->open.end == body->open.start + 1);
 	CHECK(body->model[0] && memchr(body->model, 0, sizeof body->model));
 	CHECK(body->max_output == -1 || (body->max_output >= 1 && body->max_output <= INT32_MAX));
@@ -97,7 +100,7 @@ static void fuzz_scan(const uint8_t *data, size_t size)
 	static const unsigned char fills[] = { '"', 'a', 0x80 };
 	static struct body one, two;
 	struct body_reject why, why_two;
-	for (int door = BODY_CHAT; door <= BODY_EMBEDDINGS; door++) {
+	for (int door = BODY_CHAT; door < BODY_DOORS; door++) {
 		bool ok = scan(data, size, 0, 0, (enum body_door) door, &one, &why);
 		for (size_t i = 0; i < sizeof fills; i++) {
 			bool again = scan(data, size, 1 + (size + i) % 15, fills[i], (enum body_door) door, &two, &why_two);
@@ -158,6 +161,10 @@ static void fuzz_event(const uint8_t *data, size_t size)
 	CHECK(usage.input >= -1 && usage.cached >= -1 && usage.output >= -1);
 	CHECK(found || (usage.input == -1 && usage.cached == -1 && usage.output == -1));
 	check_event(copy, size, &event);
+	for (int door = BODY_RESPONSES; door <= BODY_MESSAGES; door += BODY_MESSAGES - BODY_RESPONSES) {
+		enum body_step step = body_step(copy, size, (enum body_door) door, &usage);
+		CHECK(step <= BODY_STEP_ERROR && usage.input >= -1 && usage.cached >= -1 && usage.output >= -1);
+	}
 	free(copy);
 }
 

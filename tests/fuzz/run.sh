@@ -13,7 +13,7 @@ cd "$build"
 [ -f Makefile ] || "$top/configure" -q CC="${CC:-clang}" CFLAGS="-O1 -g" --enable-fuzzing \
 	--enable-sanitizer=address,undefined
 status=0
-for target in fuzz_http fuzz_sse fuzz_body fuzz_jwt; do
+for target in fuzz_http fuzz_sse fuzz_body fuzz_messages fuzz_jwt; do
 	make -s "tests/fuzz/$target"
 	mkdir -p "corpus/$target"
 	echo "== $target, $seconds s"

@@ -18,8 +18,8 @@ sources() {
 	find core plugins backends include lua etc examples tests m4 -path tests/fuzz/corpus -prune -o -type d -name '.*' -prune -o \
 		-type f \( -name '*.[ch]' -o -name '*.lua' -o -name '*.py' -o -name '*.sh' -o -name '*.mk' -o -name 'sluice*.m4' -o \
 		-name '*.service.in' -o -name 'Makefile.example' \) -print
-	echo Makefile.am configure.ac bootstrap tests/cli/test_commands tests/cli/test_local tests/cli/test_run \
-		tests/cli/test_table docs/*.[5-8] | tr ' ' '\n'
+	echo Makefile.am configure.ac bootstrap tests/cli/test_commands tests/cli/test_local tests/cli/test_run tests/cli/test_simulate \
+		tests/cli/test_simulate_routing tests/cli/test_table docs/*.[5-8] | tr ' ' '\n'
 }
 files=$(sources)
 [ "$(echo "$files" | wc -l)" -gt 300 ] || none "the sources are found" "only $(echo "$files" | wc -l) files"

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import namedtuple
 
+import anthropic
 import msgspec
 import openai
 import pytest
@@ -197,6 +198,49 @@ def test_first_request_starts_it(site):
     engine = Engine(site)
     assert engine.counts() == counts_of(row), "the engine's own counters"
     say(f"row {counts_of(row)}, engine {engine.counts()}")
+
+
+def test_messages_are_passed_on(site):
+    """vLLM speaks Anthropic's doors itself; its counters and the bill agree."""
+    c = anthropic.Anthropic(base_url=f"http://127.0.0.1:{site.port}", api_key=site.secret, max_retries=0, timeout=310)
+    said = dict(model="tiny", max_tokens=8, system="be brief", messages=[{"role": "user", "content": "what is the time"}])
+    engine = Engine(site)
+    for stream in (False, True):
+        before = engine.counts()
+        if stream:
+            with c.messages.stream(**said) as s:
+                kinds = [e.type for e in s]
+                m = s.get_final_message()
+            assert kinds[0] == "message_start" and kinds[-1] == "message_stop"
+        else:
+            m = c.messages.create(**said)
+        row = new_row(site)
+        read, written = m.usage.cache_read_input_tokens or 0, m.usage.cache_creation_input_tokens or 0
+        told = (m.usage.input_tokens + read + written, read, m.usage.output_tokens)  # what it counts apart
+        truth = tuple(b - a for a, b in zip(before, engine.counts()))
+        assert counts_of(row) == told == truth and row["door"] == "messages" and "estimated" not in row["flags"]
+        say(f"row {counts_of(row)}, engine {truth}")
+    del said["max_tokens"]
+    before = engine.counts()
+    assert c.messages.count_tokens(**said).input_tokens == told[0]
+    assert counts_of(new_row(site)) == (0, 0, 0) and engine.counts() == before, "nothing was computed"
+    with pytest.raises(anthropic.BadRequestError) as e:
+        c.messages.create(model="tiny", max_tokens=8, messages=[{"role": "user", "content": 5}])
+    assert e.value.body["type"] == "error" and e.value.body["error"]["type"] == "invalid_request_error"
+    new_row(site)
+
+
+def test_responses_are_passed_on(site):
+    engine = Engine(site)
+    for stream in (False, True):
+        before = engine.counts()
+        answer = client(site).responses.create(model="tiny", instructions="be brief", input="what is the time", max_output_tokens=8, stream=stream)
+        usage = [e for e in answer][-1].response.usage if stream else answer.usage
+        row = new_row(site)
+        truth = tuple(b - a for a, b in zip(before, engine.counts()))
+        assert counts_of(row) == (usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.output_tokens) == truth
+        assert row["door"] == "responses" and "estimated" not in row["flags"]
+        say(f"row {counts_of(row)}, engine {truth}")
 
 
 def test_unix_socket(site):

@@ -183,6 +183,8 @@ static int keys_authenticate(void *self, const sl_auth_request *request, sl_toke
 	int code = find_key(request, &key, error);
 	if (code != SL_OK)
 		return code;
+	if (key.len && (key.len < k->prefix_len || memcmp(key.ptr, k->prefix, k->prefix_len) != 0))
+		return SL_NOT_MINE; /* no key of ours, so it may be another plugin's: the order of the two does not matter */
 	if (!looks_like_key(k, key)) {
 		k->host->count(k->host, "malformed", 1);
 		return incorrect(error);
@@ -241,7 +243,7 @@ static int keys_open(const sl_host *host, const sl_conf *conf, void **self, sl_e
 
 static const sl_option options[] = {
 	{ .name = "prefix", .type = SL_OPTION_STRING, .default_text = "slk_",
-	  .help = "what every key starts with; keys of another prefix are refused" },
+	  .help = "what every key starts with; what starts otherwise is for the next plugin" },
 };
 
 static const sl_auth_ops ops = { .size = sizeof ops, .authenticate = keys_authenticate };

@@ -159,6 +159,25 @@ static int64_t available(const struct fair *f, uint32_t at)
 	return positive(node->kept - node->used) + above;
 }
 
+/* The same, if nobody used anything. */
+static int64_t most_available(const struct fair *f, uint32_t at)
+{
+	const struct node *node = &f->nodes[at == SL_NONE ? f->view->n_queues + f->view->n_cohorts : at];
+	if (at == SL_NONE)
+		return node->own;
+	int64_t above = most_available(f, node->parent);
+	if (node->borrow >= 0 && above > node->own - node->kept + node->borrow)
+		above = node->own - node->kept + node->borrow;
+	return node->kept + above;
+}
+
+int64_t width_most(const struct fair *f, uint32_t queue)
+{
+	const sl_view_queue_terms *t = &f->view->queue_terms[queue];
+	int64_t most = most_available(f, queue), quota = ((int64_t) t->nominal + t->borrow) * 1000;
+	return t->borrow >= 0 && quota < most ? quota : most;
+}
+
 int64_t width_available(const struct fair *f, uint32_t queue)
 {
 	return available(f, queue);

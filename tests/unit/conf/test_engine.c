@@ -88,6 +88,10 @@ Test(engine, what_they_say_about_themselves)
 	cr_expect(llamacpp->can_start && llamacpp->unix_socket && llamacpp->close_after_stream && !llamacpp->usage_running);
 	cr_expect_eq(llamacpp->full_status[1], 0);
 	cr_expect(!openai->can_start && !openai->close_after_stream);
+	cr_expect_eq(openai->doors, (uint32_t) CONF_DOORS_DEFAULT);
+	cr_expect(vllm->doors & 1u << CONF_DOOR_MESSAGES && vllm->doors & 1u << CONF_DOOR_COUNT_TOKENS && vllm->doors & 1u << CONF_DOOR_SCORE);
+	cr_expect(!(llamacpp->doors & 1u << CONF_DOOR_MESSAGES), "its streams may lack the prompt's tokens");
+	cr_expect(llamacpp->doors & 1u << CONF_DOOR_RESPONSES && sglang->doors & 1u << CONF_DOOR_CHAT);
 	cr_expect(strips(sglang, "rid") && !strips(sglang, "id_slot") && strips(llamacpp, "id_slot") && !strips(llamacpp, "rid"));
 	for (size_t i = 0; i < c->n_engines; i++)
 		for (const char **name = c->engines[i].strip; *name; name++)
@@ -170,6 +174,11 @@ Test(engine, files_that_are_wrong)
 		{ "return { strip = { 5 } }", "field 'strip'" },
 		{ "return { strip = { \"\" } }", "field 'strip'" },
 		{ "return { strip = { \"a_name_that_is_longer_than_31_bytes\" } }", "field 'strip'" },
+		{ "return { doors = \"chat\" }", "field 'doors'" },
+		{ "return { doors = {} }", "field 'doors'" },
+		{ "return { doors = { \"chat\", \"chatter\" } }", "field 'doors'" },
+		{ "return { doors = { \"\" } }", "field 'doors'" },
+		{ "return { doors = { 1 } }", "field 'doors'" },
 		{ "return { unix_socket = 1 }", "field 'unix_socket'" },
 		{ "return { keepalive = \"x\" }", "field 'keepalive'" },
 		{ "return { command = \"x\" }", "field 'command'" },

@@ -111,6 +111,23 @@ struct pool_watch *pool_watch(struct pool *pool, uint64_t number, bool logs, int
 	return (struct pool_watch *) &fake_pool;
 }
 
+bool pool_log_kept(struct pool *pool, uint64_t number)
+{
+	(void) pool;
+	return number != 11;
+}
+
+void pool_watch_pace(struct pool_watch *watch)
+{
+	(void) watch;
+}
+
+void pool_watch_hold(struct pool_watch *watch, bool held)
+{
+	(void) watch;
+	(void) held;
+}
+
 void pool_unwatch(struct pool_watch *watch)
 {
 	(void) watch;

@@ -195,6 +195,11 @@ static void test_one_lease(void)
 	expect_error(DANA, "POST", "/v1/gpu/leases/L7/stdin", "x", 503, "pipe_full");
 	expect(DANA, "GET", "/v1/gpu/leases/L7/logs", NULL, 200, "");
 	expect_error(DANA, "GET", "/v1/gpu/leases/L9/logs", NULL, 404, "not_found");
+	expect_error(DANA, "GET", "/v1/gpu/leases/L5/logs", NULL, 404, "no_log");
+	expect_error(DANA, "GET", "/v1/gpu/leases/L5/stream", NULL, 404, "no_log");
+	expect_error(DANA, "GET", "/v1/gpu/leases/L4/logs", NULL, 404, "unknown_lease");
+	expect_error(DANA, "GET", "/v1/gpu/leases/L6/logs", NULL, 404, "unknown_lease");
+	expect_error(DANA, "GET", "/v1/gpu/leases/none/logs", NULL, 404, "unknown_lease");
 	fake_pool.log = "0123456789";
 	struct answer logs = door_call(DANA, "GET", "/v1/gpu/leases/L7/logs?source=out&from=2&max=5", NULL);
 	tap_ok(logs.status == 200 && strcmp(logs.body, "23456") == 0, "a piece of the log: %s", logs.body);
@@ -438,6 +443,10 @@ static void test_keys(void)
 	answer_free(&a);
 	expect(DANA, "GET", "/v1/keys", NULL, 200, "[]");
 	expect("chem/carl:lease", "GET", "/v1/keys", NULL, 200, key);
+	expect("chem/mia:lease", "GET", "/v1/keys", NULL, 200, "[]");
+	expect("chem/mia:lease", "GET", "/v1/keys?tenant=chem", NULL, 200, "[]");
+	expect("chem/olga:operator", "GET", "/v1/keys", NULL, 200, key);
+	expect("chem/:lease", "GET", "/v1/keys", NULL, 200, key);
 	expect_error(DANA, "GET", "/v1/keys?tenant=chem", NULL, 404, "unknown_tenant");
 	expect_error("/nobody:lease", "GET", "/v1/keys?tenant=chem", NULL, 404, "unknown_tenant");
 	expect("/nobody:lease", "GET", "/v1/keys", NULL, 200, "[]");

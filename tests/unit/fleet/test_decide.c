@@ -243,6 +243,41 @@ Test(decide, in_back_off_those_who_wait_are_told)
 	cr_expect_eq(decide(), 0, "another replica serves them");
 }
 
+Test(decide, those_who_wait_do_so_for_one_that_was_lost)
+{
+	world.wanted = 1;
+	world.waiting = 3;
+	for (int i = 0; i < FLEET_LOSSES_WAITED; i++) {
+		fleet_lost(&mind, NOW, 0);
+		cr_assert_eq(decide(), 0, "loss %d: its successor starts in a moment", i + 1);
+	}
+	fleet_lost(&mind, NOW, 0);
+	cr_assert_eq(decide(), 1);
+	EXPECT_ACTION(0, FLEET_FAIL_WAITERS, FLEET_WANTED, SIZE_MAX);
+	mind = (struct fleet_mind){ 0 };
+	fleet_lost(&mind, NOW, 0);
+	world.wanted = 0;
+	cr_assert_eq(decide(), 1, "and none is to come");
+	EXPECT_ACTION(0, FLEET_FAIL_WAITERS, FLEET_WANTED, SIZE_MAX);
+	world.wanted = 1;
+	fleet_failed(&mind, NOW, 0);
+	cr_assert_eq(decide(), 1, "the successor does not start");
+	EXPECT_ACTION(0, FLEET_FAIL_WAITERS, FLEET_WANTED, SIZE_MAX);
+}
+
+Test(decide, those_who_wait_stay_when_a_sick_one_goes)
+{
+	world.wanted = 1;
+	world.waiting = 1;
+	unit(FLEET_READY, 500000, 0)->sick = FLEET_SICK_AFTER;
+	cr_assert_eq(decide(), 1);
+	EXPECT_ACTION(0, FLEET_DRAIN, FLEET_SICK, 0);
+	mind.failures = FLEET_LOSSES_WAITED;
+	mind.failed_ms = NOW;
+	cr_assert_eq(decide(), 2, "the last of many");
+	EXPECT_ACTION(1, FLEET_FAIL_WAITERS, FLEET_WANTED, SIZE_MAX);
+}
+
 Test(decide, sixty_healthy_seconds_forgive)
 {
 	world.wanted = 1;

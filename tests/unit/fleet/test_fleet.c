@@ -220,12 +220,67 @@ Test(fleet, killed_engine_is_named_as_such)
 	RUN_UNTIL(strcmp(state_of_model(), "ready") == 0);
 	fake_end(&fake.leases[0], -1, 9);
 	RUN_UNTIL(strcmp(state_of_model(), "failed") == 0);
-	cr_assert(fleet_trouble(fleet, STR("tiny"), text, sizeof text, &retry));
+	cr_expect_not(fleet_trouble(fleet, STR("tiny"), text, sizeof text, &retry), "it comes back in a moment: wait");
 	cr_expect_null(strstr(text, "signal"), "%s", text);
 	cr_expect(strstr(why_of_model(), "killed by signal 9"), "%s", why_of_model());
 	RUN_UNTIL(fake.n_leases == 2);
 	RUN_UNTIL(strcmp(state_of_model(), "ready") == 0);
 	cr_expect_not(fleet_trouble(fleet, STR("tiny"), text, sizeof text, &retry), "all is well again");
+}
+
+Test(fleet, requests_wait_for_a_killed_engine_to_come_back)
+{
+	struct client first, second;
+	open_fleet();
+	request(&first);
+	RUN_UNTIL(first.woken);
+	finish(&first);
+	fake_end(&fake.leases[0], -1, 9);
+	request(&second);
+	RUN_UNTIL(fake.n_leases == 2);
+	cr_expect_not(second.woken, "not refused in the back-off");
+	RUN_UNTIL(second.woken);
+	cr_assert(second.waiter.replica, "it got the next one");
+	cr_expect_str_eq(second.waiter.replica->name, "tiny/r2");
+	finish(&second);
+}
+
+Test(fleet, a_start_that_fails_after_a_loss_is_told)
+{
+	struct client first, second;
+	open_fleet();
+	request(&first);
+	RUN_UNTIL(first.woken);
+	finish(&first);
+	fake.health_status = 0;
+	fake_end(&fake.leases[0], -1, 9);
+	request(&second);
+	RUN_UNTIL(fake.n_leases == 2);
+	fake_end(&fake.leases[1], 3, 0);
+	RUN_UNTIL(second.woken);
+	cr_expect_null(second.waiter.replica);
+}
+
+Test(fleet, a_doubted_replica_gets_nothing_until_it_answers)
+{
+	struct client first, second;
+	open_fleet();
+	request(&first);
+	RUN_UNTIL(first.woken);
+	fake.health_status = 0;
+	cr_expect(route_replica_doubt(first.waiter.replica));
+	finish(&first);
+	request(&second);
+	unsigned calls = fake.health_calls;
+	RUN_UNTIL(fake.health_calls > calls);
+	run_for(50);
+	cr_expect_not(second.woken);
+	fake.health_status = 200;
+	RUN_UNTIL(second.woken);
+	cr_assert(second.waiter.replica);
+	cr_expect_str_eq(second.waiter.replica->name, "tiny/r1", "the same one: it lives");
+	cr_expect_eq(fake.n_leases, 1);
+	finish(&second);
 }
 
 Test(fleet, start_deadline_releases_the_lease)

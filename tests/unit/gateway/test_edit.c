@@ -19,7 +19,7 @@ static void scan(const char *text, enum body_door door)
 	struct body_reject why;
 	struct body_strip *strip = body_strip_new(others, 3);
 	buf_free(&request.text);
-	request = (struct request){ .replica = &replica, .engine = &engine, .door = door, .max_output = 99 };
+	request = (struct request){ .replica = &replica, .engine = &engine, .door = door, .spoken = door, .max_output = 99 };
 	buf_puts(&request.text, text);
 	cr_assert(buf_reserve(&request.text, WORKER_SLACK));
 	memset(request.text.data + request.text.len, 'x', WORKER_SLACK);
@@ -203,4 +203,32 @@ Test(edit, running_counts_where_the_engine_has_them)
 	object = edited(text);
 	cr_expect_null(json_object_get(object, "stream_options"), "an engine that does not know it is not asked");
 	json_decref(object);
+}
+
+/* Each door names its bound in its own way; what has none gets none. */
+Test(edit, bounds_of_the_other_doors)
+{
+	static const struct {
+		enum body_door door;
+		const char *text, *name;
+		int64_t bound; /* 0: the field is not there */
+	} cases[] = {
+		{ BODY_RESPONSES, "{\"model\":\"asked\",\"input\":\"x\"}", "max_output_tokens", 99 },
+		{ BODY_RESPONSES, "{\"model\":\"asked\",\"input\":\"x\",\"max_output_tokens\":700}", "max_output_tokens", 99 },
+		{ BODY_RESPONSES, "{\"model\":\"asked\",\"input\":\"x\",\"max_output_tokens\":7,\"max_tokens\":700}", "max_output_tokens", 7 },
+		{ BODY_RESPONSES, "{\"model\":\"asked\",\"input\":\"x\",\"max_tokens\":700}", "max_tokens", 0 },
+		{ BODY_MESSAGES, "{\"model\":\"asked\",\"messages\":[{}],\"max_tokens\":700}", "max_tokens", 99 },
+		{ BODY_MESSAGES, "{\"n\":5,\"model\":\"asked\",\"messages\":[{}],\"max_tokens\":7,\"n\":6}", "n", 0 },
+		{ BODY_COUNT_TOKENS, "{\"model\":\"asked\",\"messages\":[{}],\"max_tokens\":700}", "max_tokens", 0 },
+		{ BODY_RERANK, "{\"model\":\"asked\",\"query\":\"x\",\"documents\":[1],\"max_tokens\":7}", "max_tokens", 0 },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		scan(cases[i].text, cases[i].door);
+		request.body.stream |= cases[i].door == BODY_MESSAGES || cases[i].door == BODY_RESPONSES;
+		json_t *object = edited(cases[i].text);
+		cr_expect_str_eq(json_get_str(object, "model", ""), "served");
+		cr_expect_eq(json_get_int(object, cases[i].name, 0), cases[i].bound, "%s", cases[i].text);
+		cr_expect_null(json_object_get(object, "stream_options"), "typed streams tell their use unasked");
+		json_decref(object);
+	}
 }

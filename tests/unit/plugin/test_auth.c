@@ -124,13 +124,16 @@ Test(auth_keys, bad_keys_say_nothing)
 	typo[10] = typo[10] == 'a' ? 'b' : 'a';
 	static char huge[20000];
 	memset(huge, 'A', sizeof huge - 1);
-	const char *const malformed[] = { typo, foreign, "", "x", "slk_", huge, "slk_AbCdEfGhIjKlMnOpQrStUvWxYz0123456-000000",
-		                          "slk_\xc3\xa9", "Bearer" };
+	const char *const malformed[] = { typo, "", "slk_", "slk_AbCdEfGhIjKlMnOpQrStUvWxYz0123456-000000",
+		                          "slk_\xc3\xa9" };
+	const char *const others[] = { foreign, "x", huge, "Bearer", "slk", "eyJhbGciOiJFUzI1NiJ9.e30.c2ln" };
 	finds = 0;
 	for (size_t i = 0; i < sizeof malformed / sizeof malformed[0]; i++) {
 		cr_expect_eq(ask(p, NULL, malformed[i], &who, &error), SL_EAUTH, "malformed %zu", i);
 		cr_expect_str_eq(error.text, "Incorrect API key provided.", "malformed %zu", i);
 	}
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		cr_expect_eq(ask(p, NULL, others[i], &who, &error), SL_NOT_MINE, "another plugin's, or nobody's: %zu", i);
 	cr_expect_eq(finds, 0, "noise is not looked up");
 	static const char *const headers[] = { "Bearer", "Bearer ", "bearer \t " };
 	for (size_t i = 0; i < 3; i++) {
@@ -178,7 +181,7 @@ Test(auth_keys, prefix)
 	make_key(known_key, "acme-", BODY);
 	cr_expect_eq(ask(p, NULL, known_key, &who, &error), SL_OK, "%s", error.text);
 	make_key(known_key, "slk_", BODY);
-	cr_expect_eq(ask(p, NULL, known_key, &who, &error), SL_EAUTH);
+	cr_expect_eq(ask(p, NULL, known_key, &who, &error), SL_NOT_MINE);
 	plugin_close(p, 0);
 	p = open_plugin("keys", "{\"prefix\":\"\"}");
 	make_key(known_key, "", BODY);

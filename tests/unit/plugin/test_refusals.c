@@ -131,7 +131,7 @@ Test(plugin_refusals, files_that_are_no_plugins)
 /* A built plugin with one field of its ELF header changed. */
 Test(plugin_refusals, elf_headers)
 {
-	size_t len;
+	size_t len = 0;
 	char *data = fixture_read(fixture_plugin("tests/abi/bad", "good"), &len);
 	cr_assert(data);
 	Elf64_Ehdr good;

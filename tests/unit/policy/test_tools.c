@@ -46,7 +46,11 @@ Test(tools, tests_have_a_line_each)
 	       "        broken\n"
 	       "2 of 3 failed\n");
 	tested("function test_one() end", 0, "ok    test_one\n1 passed\n");
-	tested("local x = 1", 0, "0 passed\n");
+	tested("local x = 1", POLICY_NO_TESTS,
+	       "policy.lua has no tests. A test is a function whose name begins with test_, such as\n"
+	       "  function test_big_models_are_for_premium()\n"
+	       "    expect(admit(request { model = \"llama-70b\", tier = \"free\" })).denied(403)\n"
+	       "  end\n");
 	tested("x = = 1", -1, "policy.lua:1: unexpected symbol near '='\n");
 	buf_free(&report);
 }

@@ -89,8 +89,8 @@ static json_t *device_json_of(struct fake_agent *a, unsigned i)
 {
 	char uuid[32];
 	snprintf(uuid, sizeof uuid, "GPU-%u", i);
-	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:s, s:s}", "uuid", uuid, "backend", "sim", "index", (int) i,
-	                 "vendor", "sim", "model", "Sim 40", "kind", "sim-40g", "memory_bytes", (json_int_t) 40 << 30, "health",
+	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:b, s:s, s:s}", "uuid", uuid, "backend", "sim", "index", (int) i,
+	                 "vendor", "sim", "model", "Sim 40", "kind", "sim-40g", "memory_bytes", (json_int_t) 40 << 30, "suspends", a->suspends, "health",
 	                 a->health[i], "reason", strcmp(a->health[i], "ok") == 0 ? "" : "fell off the bus");
 }
 
@@ -98,6 +98,7 @@ static json_t *lease_json_of(const struct fake_lease *l)
 {
 	json_t *object = json_pack("{s:s, s:s, s:i, s:I}", "lease", l->id, "state", l->state, "pid", 7, "started_ms",
 	                           (json_int_t) l->started_ms);
+	json_object_set_new(object, "paused_ms", json_integer(l->paused_ms));
 	if (strcmp(l->state, "ended") == 0) {
 		json_object_set_new(object, "ended_ms", json_integer(l->ended_ms));
 		json_object_set_new(object, "exit_code", json_integer(l->signal ? -1 : l->exit_code));
@@ -312,6 +313,17 @@ void agent_end(struct world *w, uint64_t number, int exit_code, int signal)
 	send_event(&w->agent, "ended", lease_json_of(l));
 }
 
+void agent_pause(struct world *w, uint64_t number, const char *state, int64_t run_ms, const char *why)
+{
+	struct fake_lease *l = agent_lease(w, number);
+	snprintf(l->state, sizeof l->state, "%s", state);
+	json_t *event = lease_json_of(l);
+	json_object_set_new(event, "run_ms", json_integer(run_ms));
+	if (why)
+		json_object_set_new(event, "error", json_pack("{s:i, s:s}", "code", SL_EUPSTREAM, "text", why));
+	send_event(&w->agent, "pause", event);
+}
+
 void agent_output(struct world *w, uint64_t number, const char *text)
 {
 	struct fake_lease *l = agent_lease(w, number);
@@ -460,8 +472,7 @@ void world_open_pool(struct world *w)
 	json_t *record;
 	uint64_t last = 0, number;
 	json_object_foreach(w->ledger.records, id, record) {
-		if (!json_get_bool(record, "ended", false))
-			json_array_append(open, record);
+		json_array_append(open, record); /* those that have ended lately are known again */
 		if (str_to_u64(str_of(id + 1), UINT32_MAX, &number) && number > last)
 			last = number;
 	}

@@ -91,9 +91,27 @@ Test(pool, two_leases_one_device)
 	cr_expect_eq(totals.running, 1);
 	cr_expect_eq(totals.waiting, 1);
 	cr_expect_eq(totals.free, 0);
+	cr_expect_eq(totals.leased, 1);
+	cr_expect_eq(totals.devices, 1);
 	agent_end(w, first, 0, 0);
 	cr_assert(world_state(w, second, "running"));
 	cr_expect_str_eq(agent_lease(w, second)->devices[0], "GPU-0");
+	world_free(w);
+}
+
+Test(pool, devices_add_up_while_the_agent_is_away)
+{
+	struct world *w = world_new(3);
+	struct pool_totals t;
+	uint64_t number = submit(w, "a", 1);
+	cr_assert(world_state(w, number, "running"));
+	agent_down(w);
+	cr_assert(world_until(w, agent_away, 0));
+	pool_totals(w->pool, &t);
+	cr_expect_eq(t.devices, 3);
+	cr_expect_eq(t.leased, 1);
+	cr_expect_eq(t.unknown, 2);
+	cr_expect_eq(t.free + t.faulty + t.draining + t.held, 0);
 	world_free(w);
 }
 
@@ -276,12 +294,16 @@ Test(pool, ended_while_nobody_looked)
 	uint64_t number = submit(w, "a", 1), waits = submit(w, "b", 1);
 	cr_assert(world_state(w, number, "running"));
 	world_close_pool(w);
+	agent_lease(w, number)->started_ms -= 60000;
+	json_object_set_new(json_object_get(w->ledger.records, "L1"), "started_ms",
+	                    json_integer(agent_lease(w, number)->started_ms));
 	agent_lease(w, number)->ended_ms = agent_lease(w, number)->started_ms + 5000;
 	agent_end(w, number, 7, 0);
 	world_open_pool(w);
 	cr_assert(world_state(w, number, "ended"));
 	cr_expect_str_eq(member(w, number, "exit_code"), "7");
 	json_t *record = json_object_get(w->ledger.records, "L1");
+	cr_expect_eq(json_get_int(record, "ended_ms", 0), (int64_t) agent_lease(w, number)->ended_ms, "when the agent saw it end");
 	cr_expect_eq(json_get_int(record, "device_ms", 0), 5000, "by the agent's own times");
 	cr_assert(world_state(w, waits, "running"));
 	world_free(w);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/clock.h"
 #include "core/base/json.h"
 #include "core/base/str.h"
 #include "tests/unit/pool/harness.h"
@@ -277,5 +278,72 @@ Test(watch, pieces_of_a_log)
 	agent_down(w);
 	world_settle(w);
 	cr_expect_eq(pool_logs(w->pool, number, "out", 0, 3, on_piece, NULL, &error), SL_EUNAVAILABLE);
+	world_free(w);
+}
+
+static bool is_paced(struct world *w, uint64_t number)
+{
+	return agent_asked(w, "pace", number) > 0;
+}
+
+Test(watch, a_program_waits_for_who_is_attached_and_reads)
+{
+	struct world *w = world_new(1);
+	struct seen s = { 0 }, other = { 0 };
+	w->conf.output_wait_ms = 1;
+	uint64_t number = submit(w, "a", 1), second;
+	watch(w, &s, number, true, 0);
+	cr_assert(world_state(w, number, "running"));
+	world_settle(w);
+	cr_expect_eq(agent_asked(w, "pace", number), 0, "a watcher that is not attached holds nobody up");
+	pool_watch_pace(s.watch);
+	cr_expect(world_until(w, is_paced, number));
+	/* One that takes nothing gets nothing, until it does again. */
+	pool_watch_hold(s.watch, true);
+	agent_output(w, number, "some output\n");
+	world_settle(w);
+	cr_expect_str_eq(s.out, "");
+	pool_watch_hold(s.watch, false);
+	cr_expect(world_until(w, has_output, (uintptr_t) &s));
+	pool_watch_hold(NULL, true);
+	agent_end(w, number, 0, 0);
+	cr_assert(world_until(w, ended, (uintptr_t) &s));
+	cr_expect_str_eq(s.out, "some output\n");
+	pool_unwatch(s.watch);
+	/* Never for its own sake: with 0 nobody is waited for. */
+	w->conf.output_wait_ms = 0;
+	second = submit(w, "b", 1);
+	watch(w, &other, second, true, 0);
+	pool_watch_pace(other.watch);
+	cr_assert(world_state(w, second, "running"));
+	world_settle(w);
+	cr_expect_eq(agent_asked(w, "pace", second), 0);
+	pool_unwatch(other.watch);
+	world_free(w);
+}
+
+Test(watch, what_has_ended_is_readable_after_a_restart)
+{
+	struct world *w = world_new(1);
+	struct seen s = { 0 };
+	uint64_t number = submit(w, "a", 1);
+	cr_assert(world_state(w, number, "running"));
+	agent_output(w, number, "kept");
+	agent_end(w, number, 0, 0);
+	cr_assert(world_state(w, number, "ended"));
+	world_restart(w);
+	world_settle(w);
+	watch(w, &s, number, true, 0);
+	cr_assert(world_until(w, ended, (uintptr_t) &s));
+	cr_expect_str_eq(s.out, "kept");
+	pool_unwatch(s.watch);
+	cr_expect(pool_log_kept(w->pool, number));
+	/* For an hour: one that ended before that is the store's. */
+	json_object_set_new(json_object_get(w->ledger.records, "L1"), "ended_ms", json_integer((json_int_t) clock_wall_ms() - 3600001));
+	world_restart(w);
+	world_settle(w);
+	json_t *lease = pool_lease(w->pool, number);
+	cr_expect_null(lease);
+	json_decref(lease);
 	world_free(w);
 }

@@ -54,7 +54,7 @@ Test(cost, parts_are_those_of_the_form)
 	struct cost_own own = { 0 };
 	struct cost_step step = { 7, 0.03, 1e-6, 0.01, 5e-5 };
 	cost_speed_start(&speed, &step);
-	struct cost_load load = { .running = 10, .context = 20000, .wait_ms = 50, .room = 100000 };
+	struct cost_load load = { .running = 10, .context = 20000, .held = 20000, .wait_ms = 50, .room = 100000 };
 	struct cost_ask ask = { .tokens = 8000, .output = 100 };
 	struct cost_parts p, q;
 	cost_parts_of(&step, &speed, &own, &load, &ask, 6000, &p);
@@ -64,7 +64,7 @@ Test(cost, parts_are_those_of_the_form)
 	cr_assert(near(p.decode, 100 * (0.01 * 10 + 5e-5 * 20000), 1e-9));
 	cr_assert(p.wait == 50 && p.memory == 0 && p.cached == 6000);
 	cr_assert(near(cost_total(&p), p.wait + p.prefill + p.stall + p.decode, 1e-9));
-	load.room = 20000;
+	load.room = 19000;
 	cost_parts_of(&step, &speed, &own, &load, &ask, 6000, &q);
 	cr_assert_gt(q.memory, 0, "no room for its context");
 	cost_parts_of(&step, &speed, &own, &load, &ask, 9000, &q);
@@ -137,6 +137,27 @@ static void remove_all(struct route_replica **r, unsigned n)
 }
 
 TestSuite(choice, .init = setup, .fini = teardown);
+
+/* Room for 6,000 tokens, and prompts of 2,048 that share all but 128: counted for each it would be full with the third. */
+Test(choice, what_requests_share_takes_room_once)
+{
+	struct route_tuning tuning = { .waiting_max = 100, .index_entries = 10000, .cache_tokens = 6000 };
+	cr_assert(route_model_tune(model, &tuning));
+	struct route_replica *r[1] = { add("a") };
+	static struct request q[8];
+	uint64_t now = 1000000;
+	for (unsigned i = 0; i < 8; i++) {
+		make(&q[i], 1, KEYS - 4, KEYS);
+		dispatch(&q[i], now += 100000);
+		cr_expect_eq(q[i].use.parts.memory, 0, "%u", i);
+		route_first(&q[i].use, now += 100000);
+	}
+	cr_expect(r[0]->held > q[0].use.tokens && r[0]->held < 4000, "%g", r[0]->held);
+	for (unsigned i = 0; i < 8; i++)
+		finish(&q[i], now += 100000, -1);
+	cr_expect_eq(r[0]->held, 0);
+	remove_all(r, 1);
+}
 
 Test(choice, turns_of_a_conversation_stay_where_its_prefix_is)
 {

@@ -174,13 +174,47 @@ Test(route, failures_mark_and_marks_expire)
 Test(route, tried_ones_are_left_out)
 {
 	struct route_replica *a = add("a", 1, ROUTE_READY), *b = add("b", 1, ROUTE_READY), *r;
-	struct route_replica *tried[] = { a, b };
+	unsigned tried[] = { a->id, b->id };
 	cr_assert_eq(choose_as((struct route_ask){ .exclude = tried, .n_exclude = 1 }, &r), ROUTE_CHOSEN);
 	cr_assert_eq(r, b);
 	cr_assert_eq(choose_as((struct route_ask){ .exclude = tried, .n_exclude = 2 }, &r), ROUTE_NONE);
 	done(b, false);
 	route_replica_remove(a);
 	route_replica_remove(b);
+}
+
+/* The next replica often gets the memory of the one that is gone. */
+Test(route, tried_is_the_replica_and_not_its_memory)
+{
+	struct route_replica *a = add("a", 1, ROUTE_READY), *r;
+	unsigned tried[] = { a->id };
+	route_replica_remove(a);
+	struct route_replica *b = add("b", 1, ROUTE_READY);
+	cr_assert_eq(choose_as((struct route_ask){ .exclude = tried, .n_exclude = 1 }, &r), ROUTE_CHOSEN);
+	cr_assert_eq(r, b);
+	done(b, false);
+	route_replica_remove(b);
+}
+
+Test(route, doubted_ones_are_waited_for)
+{
+	struct route_replica *a = add("a", 1, ROUTE_READY), *r;
+	cr_assert_not(route_replica_doubt(a), "nobody would look at it");
+	cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
+	done(a, false);
+	a->watched = true;
+	cr_assert(route_replica_doubt(a));
+	struct route_load load;
+	route_load(model, &load);
+	cr_assert_eq(load.starting, 1);
+	cr_assert_eq(choose(NULL, &r), ROUTE_FULL, "no replica with room, and not none");
+	route_replica_set(a, ROUTE_READY, NOW);
+	cr_assert_eq(choose(NULL, &r), ROUTE_CHOSEN);
+	route_replica_set(a, ROUTE_DRAINING, NOW);
+	cr_assert(route_replica_doubt(a));
+	cr_assert_eq(atomic_load(&a->state), ROUTE_DRAINING);
+	done(a, false);
+	route_replica_remove(a);
 }
 
 Test(route, removed_while_in_use)

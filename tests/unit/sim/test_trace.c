@@ -7,6 +7,7 @@
 
 #include "core/base/str.h"
 #include "core/sim/csv.h"
+#include "core/sim/shape.h"
 #include "core/sim/trace.h"
 
 static sl_error error;
@@ -150,5 +151,49 @@ Test(trace, bounds_the_models)
 		sprintf(text + strlen(text), "n,1,1,1,m%d\n", i);
 	cr_expect_eq(nodes(&trace, text), SL_EINVAL);
 	cr_expect(strstr(error.text, "nodes.csv:66: model is 'm64': there are too many models"), "%s", error.text);
+	sim_trace_free(&trace);
+}
+
+Test(trace, whatever_the_bytes_are_it_reads_them_or_names_file_and_line)
+{
+	static const char fine[] = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,queue,priority,creation_time,"
+	                           "scheduled_time,deletion_time,time_limit\n\"a \"\"b\"\"\",1,1,1,500,T4|V100,q,-5,1,2,3,60\n"
+	                           "c,8000,1.0,8,1000,,,,,,,\r\nd,1,1,0,0,,q,0,9,,,\n";
+	static const char bytes[] = ",\"\n\r-.|09aT \0\xff\xef";
+	uint64_t random = 7;
+	unsigned read = 0, refused = 0;
+	for (int round = 0; round < 20000; round++) {
+		struct sim_trace trace = { 0 };
+		size_t len = sizeof fine - 1;
+		char *text = malloc(len);
+		memcpy(text, fine, len);
+		for (uint64_t n = 1 + sim_random(&random) % 3; n; n--)
+			text[sim_random(&random) % len] = bytes[sim_random(&random) % (sizeof bytes - 1)];
+		if (sim_random(&random) % 4 == 0) /* its own block again, so that a sanitizer sees what lies behind the end */
+			text = realloc(text, len = 1 + sim_random(&random) % len);
+		error = (sl_error){ 0 };
+		if (sim_load_jobs(&trace, "jobs.csv", text, len, &error) == SL_OK) {
+			read++;
+			for (size_t i = 0; i < trace.n_jobs; i++)
+				cr_assert(trace.jobs[i].gpus <= SIM_GPUS_MAX && trace.jobs[i].queue < trace.queues.n && trace.jobs[i].name);
+		} else {
+			unsigned line = 0;
+			refused++;
+			cr_assert(sscanf(error.text, "jobs.csv:%u: ", &line) == 1 || strstr(error.text, "jobs.csv: empty"), "%s", error.text);
+			cr_assert_leq(line, 7);
+		}
+		free(text);
+		sim_trace_free(&trace);
+	}
+	cr_expect(read > 1000 && refused > 1000, "%u, %u", read, refused);
+}
+
+Test(trace, reads_time_limits_and_priorities)
+{
+	struct sim_trace trace = { 0 };
+	cr_assert_eq(jobs(&trace, "name,cpu_milli,memory_mib,num_gpu,gpu_milli,time_limit,priority\na,1,1,1,1000,60,-3\n"
+	                  "b,1,1,1,1000,,\n"), SL_OK, "%s", error.text);
+	cr_expect(trace.jobs[0].limit_s == 60 && trace.jobs[0].priority == -3 && trace.jobs[0].order == 0);
+	cr_expect(trace.jobs[1].limit_s == -1 && trace.jobs[1].priority == 0 && trace.jobs[1].order == 1);
 	sim_trace_free(&trace);
 }
