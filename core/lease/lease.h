@@ -61,6 +61,7 @@ struct lease {
 	bool suspendable, movable; /* its agent can suspend it, can move it to other devices */
 	bool borrowed;             /* its label while it has devices or they are held for it; else nominal */
 	uint64_t hold_until_ms;    /* Unix time: devices are held for it until then, 0: none are. Not kept */
+	bool unpaid;               /* waits for money: it is not planned for. Not kept */
 	json_t *argv, *env;      /* array of strings, object of strings (NULL: none). Owned */
 	char *cwd;               /* owned, NULL: none */
 

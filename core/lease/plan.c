@@ -275,7 +275,7 @@ static void expire_holds(struct devices *devices, struct lease *const *leases, s
 static bool add_lease(struct plan *p, struct lease *lease)
 {
 	bool waits = lease->state == LEASE_QUEUED, sleeps = lease->state == LEASE_SUSPENDED;
-	if (lease->wanted == 0 || (!waits && !sleeps && !lease_state_holds(lease->state)))
+	if (lease->wanted == 0 || (waits && lease->unpaid) || (!waits && !sleeps && !lease_state_holds(lease->state)))
 		return true;
 	size_t queue = queue_of(p, lease);
 	if (queue == SIZE_MAX)

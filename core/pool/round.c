@@ -105,10 +105,13 @@ static bool apply(struct pool *pool, const sl_action *action)
 	default:
 		return true; /* PROMOTE: the label is written down with the next change. The others need what no agent can yet */
 	}
-	if (change_decide(pool, job_of(lease), LEASE_GRANTED, reason, &error) == SL_OK)
+	/* Requests may have spent the money since the round began: then it waits, and the next round is without it. */
+	bool paid = budget_grant(pool, job_of(lease)) == SL_OK;
+	if (paid && change_decide(pool, job_of(lease), LEASE_GRANTED, reason, &error) == SL_OK)
 		return true;
+	budget_release(pool, job_of(lease));
 	plan_undo(&pool->plan, lease);
-	return false;
+	return !paid;
 }
 
 /* True: there may be more. */
@@ -186,6 +189,8 @@ void round_run(struct pool *pool)
 		change_later(pool);
 		return;
 	}
+	budget_look(pool);
+	unsigned unpaid = pool->n_unpaid;
 	if (!round_view(pool)) {
 		log_error("no memory for a planning round");
 		return;
@@ -193,7 +198,7 @@ void round_run(struct pool *pool)
 	bool more = (pool->plan.waiting.n || pool->plan.suspended.n) && plan_once(pool);
 	/* What this round changed wants no further one by itself: the same scheduler has just seen it all. */
 	pool->plan_wanted = false;
-	if (more)
+	if (more || pool->n_unpaid != unpaid)
 		round_want(pool);
 	wake_later(pool);
 	pool->plan_fresh = false;
@@ -212,6 +217,8 @@ void round_reason(struct pool *pool, const struct lease *lease, bool in_full, ch
 		snprintf(text, SL_ERROR_TEXT, "queue %s is not configured any more: ask again in another", lease->queue);
 		return;
 	}
+	if (budget_reason(pool, lease, text))
+		return;
 	snprintf(text, SL_ERROR_TEXT, "waits in queue %s", lease->queue);
 	if (!in_full || !round_view(pool))
 		return;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-pool_test_libs = core/pool/libpool.a core/lease/liblease.a core/loop/libloop.a core/base/libbase.a \
+pool_test_libs = core/pool/libpool.a core/lease/liblease.a core/quota/libquota.a core/loop/libloop.a core/base/libbase.a \
 	$(CRITERION_LIBS) $(UV_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS)
 pool_test_world = tests/unit/pool/harness.c tests/unit/pool/harness.h plugins/scheduler/fifo/fifo.c
 check_PROGRAMS += tests/unit/pool/test_pool
