@@ -119,8 +119,8 @@ static void amount_text(int64_t amount, char out[MONEY_TEXT_MAX])
 	money_text(amount / 1000000 + (amount % 1000000 != 0), 6, out);
 }
 
-/* Whose limit, how much, until when. */
-static void describe(const struct pool *pool, const struct quota_denial *d, char text[SL_ERROR_TEXT])
+/* Whose limit, how much, until when. what: "this lease may need". */
+static void describe(const struct pool *pool, const struct quota_denial *d, const char *what, char text[SL_ERROR_TEXT])
 {
 	const struct quota_limit *l = d->limit;
 	char used[MONEY_TEXT_MAX], most[MONEY_TEXT_MAX], reserved[MONEY_TEXT_MAX], wanted[MONEY_TEXT_MAX];
@@ -136,9 +136,9 @@ static void describe(const struct pool *pool, const struct quota_denial *d, char
 		clock_rfc3339(d->resets_ms, date);
 		snprintf(until, sizeof until, "; it begins anew at %.19sZ", date);
 	}
-	snprintf(text, SL_ERROR_TEXT, "limit '%s' of %.*s %.64s: %s of %s %s used, %s reserved, this lease may need %s%s", l->name,
+	snprintf(text, SL_ERROR_TEXT, "limit '%s' of %.*s %.64s: %s of %s %s used, %s reserved, %s %s%s", l->name,
 	         name ? (int) (name - l->scope) : 0, l->scope, name ? name + 1 : l->scope, used, most, pool->conf->currency, reserved,
-	         wanted, until);
+	         what, wanted, until);
 }
 
 int budget_admit(struct pool *pool, const struct lease *lease, sl_error *error)
@@ -154,7 +154,7 @@ int budget_admit(struct pool *pool, const struct lease *lease, sl_error *error)
 	if (code != SL_ELIMIT || denial.wanted <= denial.limit->amount - denial.used)
 		return SL_OK;
 	char text[SL_ERROR_TEXT];
-	describe(pool, &denial, text);
+	describe(pool, &denial, "this lease may need", text);
 	return error_set(error, SL_ELIMIT, "%s", text);
 }
 
@@ -165,7 +165,7 @@ bool budget_reason(struct pool *pool, const struct lease *lease, char text[SL_ER
 	if (!lease->unpaid || !open_purse(pool, lease, &purse) ||
 	    look(pool, &purse, wanted_cost(pool, lease, dearest(pool)), &denial) != SL_ELIMIT)
 		return false;
-	describe(pool, &denial, text);
+	describe(pool, &denial, "this lease may need", text);
 	return true;
 }
 
@@ -356,7 +356,7 @@ static void end_unpaid(struct pool *pool, struct job *job, const struct quota_de
 {
 	char text[SL_ERROR_TEXT], reason[SL_ERROR_TEXT];
 	sl_error error = { 0 };
-	describe(pool, denial, text);
+	describe(pool, denial, "to go on it needs another", text);
 	snprintf(reason, sizeof reason, "no money left: %.230s", text);
 	if (pool_release(pool, job->lease.number, POOL_NOTICE_MS, reason, &error) != SL_OK)
 		return; /* the ledger takes nothing: the next tick tries again */

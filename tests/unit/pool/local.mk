@@ -18,3 +18,7 @@ check_PROGRAMS += tests/unit/pool/test_bounds
 tests_unit_pool_test_bounds_SOURCES = tests/unit/pool/test_bounds.c $(pool_test_world)
 tests_unit_pool_test_bounds_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_pool_test_bounds_LDADD = $(pool_test_libs)
+check_PROGRAMS += tests/unit/pool/test_budget
+tests_unit_pool_test_budget_SOURCES = tests/unit/pool/test_budget.c $(pool_test_world)
+tests_unit_pool_test_budget_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_pool_test_budget_LDADD = $(pool_test_libs)
