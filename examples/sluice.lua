@@ -7,6 +7,9 @@ listen "127.0.0.1:8080"
 -- Metrics for Prometheus, without a key.
 metrics "127.0.0.1:9090"
 
+-- The web page, for people with a key. Give it a name behind a TLS proxy, too: origin = "https://gpu.example.org"
+page { listen = "127.0.0.1:8081" }
+
 -- A client sees the end of an answer only when its record is on disk: nothing that was served is missing from a bill.
 durability "held"
 currency "EUR"

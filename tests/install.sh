@@ -48,11 +48,14 @@ tests() {
 	# Node's clients and aimock: where node is old or npm missing, their tests are skipped and say so.
 	command -v node >/dev/null || packages nodejs
 	command -v npm >/dev/null || packages npm
-	if [ ! -d build/node/node_modules/@anthropic-ai/sdk ] && command -v npm >/dev/null; then
+	local wanted=(openai@6 @anthropic-ai/sdk@1 @copilotkit/aimock@1 playwright-core@1 axe-core@4)
+	if [ ! -d build/node/node_modules/@anthropic-ai/sdk ] || [ ! -d build/node/node_modules/axe-core ] && command -v npm >/dev/null; then
 		mkdir -p build/node
-		(cd build/node && npm install --silent --no-audit --no-fund --prefix . openai@6 @anthropic-ai/sdk@1 @copilotkit/aimock@1) ||
-			echo "npm could not install the node clients and aimock: their tests will be skipped"
+		(cd build/node && npm install --silent --no-audit --no-fund --prefix . "${wanted[@]}") ||
+			echo "npm could not install ${wanted[*]}: the tests with them will be skipped"
 	fi
+	# The web page is looked at with a real browser, where one is to be had.
+	command -v chromium >/dev/null || packages chromium || echo "no chromium: the web page's tests in a browser will be skipped"
 }
 
 # sluiced and its engines do not run as root: what they need must be where others can read it. A checkout below /root

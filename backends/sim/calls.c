@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backends/sim/sim.h"
@@ -27,12 +28,20 @@ static int names(const json_t *v, const char *call)
 	return 0;
 }
 
-/* Reads the control file (NULL: none, or not readable at this moment) and does what it says of this call: hang,
- * crash, or fail. */
+static void wait_ms(int64_t ms)
+{
+	struct timespec left = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	while (ms > 0 && nanosleep(&left, &left) != 0)
+		continue;
+}
+
+/* Reads the control file (NULL: none, or not readable at this moment) and does what it says of this call: take its
+ * time, hang, crash, or fail. */
 static json_t *obey(const struct sim *s, const char *call, int *rc, sl_error *error)
 {
 	json_t *control = s->control ? json_load_file(s->control, 0, NULL) : NULL;
 	*rc = SL_OK;
+	wait_ms(json_integer_value(json_object_get(json_object_get(control, "slow"), call)));
 	while (names(json_object_get(control, "hang"), call))
 		pause();
 	if (names(json_object_get(control, "crash"), call)) {
@@ -222,7 +231,12 @@ static int signal_all(const struct sim *s, const char *call, const char *const *
                       size_t n_pids, int number, sl_error *error)
 {
 	int rc;
-	json_decref(obey(s, call, &rc, error));
+	json_t *control = obey(s, call, &rc, error);
+	if (rc != SL_OK)
+		rc = error->code = SL_EUPSTREAM; /* nothing was done: they run, or stand, as before */
+	if (names(json_object_get(control, "break"), call))
+		rc = sim_fail(error, SL_EIO, "told to break: ", call);
+	json_decref(control);
 	for (size_t i = 0; i < n_uuids && rc == SL_OK; i++)
 		if (!find(s, uuids[i]))
 			rc = sim_fail(error, SL_ENOTFOUND, "there is no device ", uuids[i]);

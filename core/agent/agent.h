@@ -20,6 +20,7 @@ enum {
 	AGENT_LEASES_MAX = 10000,       /* running and ended ones together */
 	AGENT_DEVICES_MAX = 1024,       /* of one backend */
 	AGENT_BACKENDS_MAX = 16,
+	AGENT_PIDS_MAX = 65536,         /* processes of a lease that is suspended */
 	BACKEND_ABOUT_MAX = 1024,       /* of what a backend says of itself */
 	AGENT_LOG_BYTES = 4 << 20,      /* kept of each stream when the start does not say */
 	AGENT_REST_MS = 5000,           /* between TERM and KILL of what a program leaves behind when it ends */
@@ -100,6 +101,8 @@ json_t *backend_state(const struct backend *b);
 /* Appends its devices as the protocol shows them. */
 void backend_devices(const struct backend *b, json_t *array);
 bool backend_has(const struct backend *b, const char *uuid);
+/* Can it suspend what runs on its devices, by its own word? False: *why (borrowed) says why not. */
+bool backend_suspends(const struct backend *b, const char **why);
 /* Asks the child. done is called once, from the loop; never from inside this call. */
 void backend_call(struct backend *b, const char *op, json_t *request, unsigned deadline_ms, backend_done done, void *arg);
 bool backend_is_child(const struct backend *b, pid_t pid);

@@ -26,6 +26,8 @@
 enum {
 	OPEN_MS = 15000,       /* a plugin's open() has 10 seconds */
 	CALL_MS = 5000,
+	PROBE_MS = 5000,       /* given to a backend to say whether it can suspend */
+	PAUSE_MORE_MS = 10000, /* and so much more until it must have answered */
 	SAMPLE_EVERY_MS = 1000,
 	DEVICES_EVERY = 10,    /* samples */
 	BACKOFF_MIN_MS = 1000,
@@ -62,6 +64,9 @@ struct backend {
 	json_int_t last_id;
 	uint64_t up_since_ms;
 	unsigned backoff_ms, samples;
+	bool has_suspend, suspends;    /* it has the functions; they work here */
+	bool suspend_broken;           /* a child died or hung in it: not tried again by this agent */
+	char no_suspend[SL_ERROR_TEXT];
 	struct inventory inventory;
 	uv_timer_t timer; /* restart, or the next sample */
 	bool closing;
@@ -121,6 +126,8 @@ static void give_up_child(struct backend *b, enum backend_state state, const cha
 	log_error("backend %s: %s", b->name, why);
 	snprintf(reason, sizeof reason, "backend %s: %s", b->name, why);
 	inventory_lose_all(&b->inventory, b->agent, reason);
+	if (c && strcmp(json_get_str(c->request, "op", ""), "suspend") == 0)
+		b->suspend_broken = true;
 	if (c)
 		call_fail(c, state == BACKEND_HUNG ? SL_ETIMEOUT : SL_EUPSTREAM, why);
 }
@@ -262,8 +269,10 @@ static void got_devices_again(void *arg, const json_t *ok, const sl_error *error
 {
 	struct backend *b = arg;
 	(void) error; /* the next sample will say */
-	if (ok)
-		inventory_devices(&b->inventory, b->agent, b->name, json_object_get(ok, "devices"));
+	if (!ok)
+		return;
+	inventory_devices(&b->inventory, b->agent, b->name, json_object_get(ok, "devices"));
+	inventory_suspends(&b->inventory, b->agent, b->suspends);
 }
 
 static void sample_due(uv_timer_t *timer)
@@ -284,6 +293,29 @@ static void refused(struct backend *b, const sl_error *error)
 	give_up_child(b, BACKEND_OFF, error->text);
 }
 
+static void probed(void *arg, const json_t *ok, const sl_error *error)
+{
+	struct backend *b = arg;
+	b->suspends = ok != NULL;
+	str_copy(b->no_suspend, sizeof b->no_suspend, str_of(ok ? "" : error->text));
+	if (!ok)
+		log_info("backend %s: leases on it are not suspended: %s", b->name, error->text);
+	inventory_suspends(&b->inventory, b->agent, b->suspends);
+}
+
+/* To suspend nobody shows whether somebody could be. */
+static void probe_suspend(struct backend *b)
+{
+	json_t *uuids = json_array();
+	const char *uuid;
+	json_t *device;
+	json_object_foreach(b->inventory.devices, uuid, device)
+		if (strcmp(json_get_str(device, "health", ""), "lost") != 0)
+			json_array_append_new(uuids, json_string(uuid));
+	backend_call(b, "suspend", json_pack("{s:o,s:[],s:i}", "devices", uuids, "pids", "timeout_ms", PROBE_MS),
+	             PROBE_MS + PAUSE_MORE_MS, probed, b);
+}
+
 static void got_first_sample(void *arg, const json_t *ok, const sl_error *error)
 {
 	struct backend *b = arg;
@@ -297,6 +329,8 @@ static void got_first_sample(void *arg, const json_t *ok, const sl_error *error)
 	b->why[0] = '\0';
 	b->up_since_ms = uv_now(&b->agent->loop);
 	uv_timer_start(&b->timer, sample_due, SAMPLE_EVERY_MS, SAMPLE_EVERY_MS);
+	if (b->has_suspend)
+		probe_suspend(b);
 }
 
 static void got_first_devices(void *arg, const json_t *ok, const sl_error *error)
@@ -314,6 +348,11 @@ static void opened(void *arg, const json_t *ok, const sl_error *error)
 {
 	struct backend *b = arg;
 	str_copy(b->about, sizeof b->about, str_of(ok ? json_get_str(ok, "about", "") : ""));
+	b->has_suspend = ok && json_get_bool(ok, "suspends", false) && !b->suspend_broken;
+	b->suspends = false;
+	str_copy(b->no_suspend, sizeof b->no_suspend,
+	         b->suspend_broken ? STR("its process died or hung in a suspension: none is tried until the agent is restarted")
+	                           : STR("it cannot suspend what runs on its devices"));
 	if (ok)
 		call_first(b, "devices", json_object(), CALL_MS, got_first_devices);
 	else
@@ -470,4 +509,10 @@ void backend_devices(const struct backend *b, json_t *array)
 bool backend_has(const struct backend *b, const char *uuid)
 {
 	return json_object_get(b->inventory.devices, uuid) != NULL;
+}
+
+bool backend_suspends(const struct backend *b, const char **why)
+{
+	*why = b->state == BACKEND_RUNNING ? b->no_suspend : b->why;
+	return b->state == BACKEND_RUNNING && b->suspends;
 }

@@ -17,7 +17,7 @@
 #include "core/base/str.h"
 #include "core/plugin/plugin.h"
 
-enum { ENV_MAX = 64, UUIDS_MAX = AGENT_DEVICES_MAX };
+enum { ENV_MAX = 64, UUIDS_MAX = AGENT_DEVICES_MAX, PIDS_MAX = AGENT_PIDS_MAX };
 
 struct host {
 	struct plugin *plugin;
@@ -103,9 +103,9 @@ static json_t *get_samples(struct host *h, sl_error *error)
 	return array ? json_pack("{s:o}", "samples", array) : NULL;
 }
 
-static size_t get_uuids(const json_t *request, const char **uuids)
+static size_t get_uuids(const json_t *request, const char *key, const char **uuids)
 {
-	const json_t *array = json_object_get(request, "devices");
+	const json_t *array = json_object_get(request, key);
 	size_t n = json_array_size(array);
 	if (n > UUIDS_MAX)
 		n = UUIDS_MAX;
@@ -120,7 +120,7 @@ static json_t *prepare(struct host *h, const json_t *request, sl_error *error)
 {
 	static sl_env env[ENV_MAX];
 	const char *uuids[UUIDS_MAX];
-	size_t n_env = 0, n = get_uuids(request, uuids);
+	size_t n_env = 0, n = get_uuids(request, "devices", uuids);
 	memset(env, 0, sizeof env);
 	if (h->ops->prepare(h->self, uuids, n, json_get_str(request, "lease", ""), env, ENV_MAX, &n_env, error) != SL_OK)
 		return NULL;
@@ -141,8 +141,36 @@ static json_t *prepare(struct host *h, const json_t *request, sl_error *error)
 static json_t *release(struct host *h, const json_t *request, sl_error *error)
 {
 	const char *uuids[UUIDS_MAX];
-	size_t n = get_uuids(request, uuids);
+	size_t n = get_uuids(request, "devices", uuids);
 	return h->ops->release(h->self, uuids, n, json_get_str(request, "lease", ""), error) == SL_OK ? json_object() : NULL;
+}
+
+static size_t get_pids(const json_t *request, int32_t *pids)
+{
+	const json_t *array = json_object_get(request, "pids");
+	size_t n = json_array_size(array);
+	if (n > PIDS_MAX)
+		n = PIDS_MAX;
+	for (size_t i = 0; i < n; i++)
+		pids[i] = (int32_t) json_integer_value(json_array_get(array, i));
+	return n;
+}
+
+/* "suspend", or "resume" with "from": what each of "devices" stands in for. */
+static json_t *pause_or_resume(struct host *h, const json_t *request, bool resume, sl_error *error)
+{
+	static int32_t pids[PIDS_MAX];
+	const char *uuids[UUIDS_MAX], *from[UUIDS_MAX];
+	size_t n = get_uuids(request, "devices", uuids), n_pids = get_pids(request, pids);
+	uint64_t timeout = (uint64_t) json_get_int(request, "timeout_ms", 1);
+	if (!h->ops->suspend || !h->ops->resume)
+		error_set(error, SL_ENOTSUP, "it cannot suspend what runs on its devices");
+	else if (resume && get_uuids(request, "from", from) != n)
+		error_set(error, SL_EINVAL, "from and devices are not equally many");
+	else if ((resume ? h->ops->resume(h->self, from, uuids, n, pids, n_pids, timeout, error)
+	                 : h->ops->suspend(h->self, uuids, n, pids, n_pids, timeout, error)) == SL_OK)
+		return json_object();
+	return NULL;
 }
 
 static json_t *open_backend(struct host *h, const json_t *request, sl_error *error)
@@ -157,6 +185,8 @@ static json_t *open_backend(struct host *h, const json_t *request, sl_error *err
 	h->ops = plugin_ops(h->plugin);
 	h->self = plugin_self(h->plugin);
 	json_t *ok = json_pack("{s:s}", "version", plugin_version(h->plugin));
+	bool suspends = (plugin_caps(h->plugin) & SL_BACKEND_CAP_SUSPEND) && h->ops->suspend && h->ops->resume;
+	json_object_set_new(ok, "suspends", json_boolean(suspends));
 	char about[BACKEND_ABOUT_MAX] = "";
 	sl_error unused;
 	if (h->ops->about && h->ops->about(h->self, about, sizeof about, &unused) == SL_OK)
@@ -179,6 +209,8 @@ static json_t *serve(struct host *h, const json_t *request, sl_error *error)
 		return prepare(h, request, error);
 	else if (strcmp(op, "release") == 0)
 		return release(h, request, error);
+	else if (strcmp(op, "suspend") == 0 || strcmp(op, "resume") == 0)
+		return pause_or_resume(h, request, op[0] == 'r', error);
 	else
 		error_set(error, SL_EINVAL, "unknown op %s", op);
 	return NULL;

@@ -94,6 +94,19 @@ void inventory_samples(struct inventory *v, struct agent *a, const json_t *sampl
 			set_health(a, device, "lost", "the backend gives no sample of it");
 }
 
+void inventory_suspends(struct inventory *v, struct agent *a, bool suspends)
+{
+	const char *uuid;
+	json_t *device;
+	json_object_foreach(v->devices, uuid, device) {
+		if (json_get_bool(device, "suspends", false) == suspends)
+			continue;
+		json_object_set_new(device, "suspends", json_boolean(suspends));
+		if (json_object_get(device, "health"))
+			tell(a, device);
+	}
+}
+
 void inventory_lose_all(struct inventory *v, struct agent *a, const char *reason)
 {
 	const char *uuid;

@@ -4,6 +4,7 @@
 #define CORE_AGENT_INVENTORY_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct agent;
 
@@ -16,6 +17,8 @@ struct inventory {
 void inventory_devices(struct inventory *v, struct agent *a, const char *backend, const json_t *devices);
 /* What sample() said. A device without a sample is lost. */
 void inventory_samples(struct inventory *v, struct agent *a, const json_t *samples);
+/* Whether its backend can suspend what runs on them; false until it has said so. */
+void inventory_suspends(struct inventory *v, struct agent *a, bool suspends);
 void inventory_lose_all(struct inventory *v, struct agent *a, const char *reason);
 
 #endif

@@ -26,10 +26,24 @@ const struct lease *lease_using(const struct agent *a, const json_t *uuid)
 	size_t i;
 	json_t *device;
 	for (const struct lease *l = a->leases; l; l = l->next)
-		json_array_foreach(l->devices, i, device)
+		json_array_foreach(lease_devices(l), i, device)
 			if (l->state != LEASE_ENDED && json_equal(uuid, device))
 				return l;
 	return NULL;
+}
+
+const json_t *lease_devices(const struct lease *l)
+{
+	static json_t *none;
+	if (l->pause == LEASE_SUSPENDED && !none)
+		none = json_array();
+	return l->pause == LEASE_SUSPENDED ? none : l->pause == LEASE_RESUMING ? l->target : l->devices;
+}
+
+uint64_t lease_paused_ms(const struct lease *l)
+{
+	uint64_t now = proc_boottime_ms();
+	return l->paused_ms + (l->paused_boot_ms && now > l->paused_boot_ms ? now - l->paused_boot_ms : 0);
 }
 
 /* It becomes the name of a folder and of a cgroup. */
@@ -69,15 +83,28 @@ struct lease *lease_new(struct agent *a, const char *name)
 static const char *state_word(const struct lease *l)
 {
 	static const char *const words[] = { "running", "running", "stopping", "releasing", "ended" };
-	return words[l->state];
+	static const char *const pauses[] = { "running", "suspending", "suspended", "resuming" };
+	return l->state == LEASE_RUNNING ? pauses[l->pause] : words[l->state];
+}
+
+/* How long its program has run by a clock that nobody sets, less what it was suspended for. */
+static uint64_t run_ms(const struct lease *l)
+{
+	uint64_t now = proc_boottime_ms(), paused = lease_paused_ms(l);
+	return l->started_boot_ms && now > l->started_boot_ms + paused ? now - l->started_boot_ms - paused : 0;
 }
 
 json_t *lease_json(const struct lease *l)
 {
 	json_t *o = json_pack("{s:s,s:s,s:i,s:I,s:O,s:I}", "lease", l->tree.lease, "state", state_word(l), "pid",
-	                      (int) l->tree.job.pid, "uid", (json_int_t) l->uid, "devices", l->devices, "started_ms",
-	                      (json_int_t) l->started_ms);
-	if (!o || l->state != LEASE_ENDED)
+	                      (int) l->tree.job.pid, "uid", (json_int_t) l->uid, "devices",
+	                      l->pause == LEASE_RESUMING ? l->target : l->devices, "started_ms", (json_int_t) l->started_ms);
+	if (!o)
+		return NULL;
+	json_object_set_new(o, "paused_ms", json_integer((json_int_t) lease_paused_ms(l)));
+	if (l->state == LEASE_RUNNING)
+		json_object_set_new(o, "run_ms", json_integer((json_int_t) run_ms(l)));
+	if (l->state != LEASE_ENDED)
 		return o;
 	json_object_set_new(o, "ended_ms", json_integer((json_int_t) l->ended_ms));
 	json_object_set_new(o, "exit_code", json_integer(l->exit_code));
@@ -97,6 +124,7 @@ static void lease_free(struct lease *l)
 	if (l->lock >= 0)
 		close(l->lock);
 	json_decref(l->devices);
+	json_decref(l->target);
 	json_decref(l->faulty);
 	json_decref(l->spec);
 	buf_free(&l->stdin_rest);
@@ -131,6 +159,7 @@ void lease_drop(struct lease *l)
 			break;
 		}
 	server_forget(a, l);
+	pause_forget(l);
 	frame_close(l->report);
 	l->report = NULL;
 	lease_input_close(l);

@@ -70,6 +70,13 @@ static void ended(struct lease *l)
 	server_event(l->agent, event);
 }
 
+/* What it was suspended for ends with it. */
+static void close_pause(struct lease *l)
+{
+	l->paused_ms = lease_paused_ms(l);
+	l->paused_boot_ms = 0;
+}
+
 static void released(void *arg, json_t *faulty)
 {
 	struct lease *l = arg;
@@ -87,7 +94,8 @@ static void release(struct lease *l)
 	tree_remove(&l->tree);
 	log_file_tick(&l->out, l->log_bytes);
 	log_file_tick(&l->err, l->log_bytes);
-	release_devices(l->agent, l->devices, l->tree.lease, released, l);
+	close_pause(l);
+	release_devices(l->agent, lease_devices(l), l->tree.lease, released, l);
 }
 
 /* KILL did not help, so something is stuck in the kernel, most likely in the devices' driver. */
@@ -98,7 +106,8 @@ static void give_up(struct lease *l)
 	uv_timer_stop(&l->timer);
 	lease_input_close(l);
 	read_status(l);
-	json_array_foreach(l->devices, i, uuid)
+	close_pause(l);
+	json_array_foreach(lease_devices(l), i, uuid)
 		json_array_append_new(l->faulty, json_pack("{s:O,s:o}", "uuid", uuid, "reason",
 			json_sprintf("processes of lease %s are still there %d s after KILL", l->tree.lease, AGENT_STUCK_MS / 1000)));
 	log_error("lease %s: processes are still there %d s after KILL, its devices are called faulty", l->tree.lease,
@@ -129,6 +138,8 @@ static void begin_stopping(struct lease *l, uint64_t kill_in_ms)
 {
 	l->state = LEASE_STOPPING;
 	l->kill_at_ms = proc_boottime_ms() + kill_in_ms;
+	if (l->pause != LEASE_GOES)
+		tree_thaw(&l->tree); /* what stands still hears no TERM */
 	if (kill_in_ms) {
 		tree_signal(&l->tree, SIGTERM);
 		tree_signal(&l->tree, SIGCONT);
@@ -205,11 +216,16 @@ static bool watch_open(struct lease *l, struct lease_watch *w, const struct proc
 	return uv_poll_start(&w->poll, UV_READABLE, ended_callback) == 0;
 }
 
-static void arm_limit(struct lease *l)
+static uint64_t limit_due(const struct lease *l)
 {
-	if (!l->limit_ms)
+	return l->started_boot_ms + lease_paused_ms(l) + l->limit_ms;
+}
+
+void lease_arm_limit(struct lease *l)
+{
+	if (!l->limit_ms || l->pause == LEASE_SUSPENDED || l->pause == LEASE_RESUMING)
 		return;
-	uint64_t now = proc_boottime_ms(), due = l->started_boot_ms + l->limit_ms;
+	uint64_t now = proc_boottime_ms(), due = limit_due(l);
 	uint64_t wait = due > now ? due - now : 0;
 	uv_timer_start(&l->timer, look_at_limit, wait < LIMIT_LOOK_MS ? wait : LIMIT_LOOK_MS, 0);
 }
@@ -218,10 +234,10 @@ static void look_at_limit(uv_timer_t *timer)
 {
 	struct lease *l = timer->data;
 	char text[64], reason[128];
-	if (l->state != LEASE_RUNNING)
-		return;
-	if (proc_boottime_ms() < l->started_boot_ms + l->limit_ms) {
-		arm_limit(l);
+	if (l->state != LEASE_RUNNING || l->pause == LEASE_SUSPENDED || l->pause == LEASE_RESUMING)
+		return; /* its time does not run; it is looked at again when it goes on */
+	if (proc_boottime_ms() < limit_due(l)) {
+		lease_arm_limit(l);
 		return;
 	}
 	clock_duration(l->limit_ms, text, sizeof text);
@@ -244,7 +260,7 @@ void lease_watch_begin(struct lease *l)
 	} else if (!job) {
 		begin_stopping(l, AGENT_REST_MS);
 	} else {
-		arm_limit(l);
+		lease_arm_limit(l);
 	}
 }
 

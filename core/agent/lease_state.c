@@ -30,6 +30,11 @@ int lease_save(const struct lease *l, sl_error *error)
 	                      (json_int_t) l->limit_ms, "notice_ms", (json_int_t) l->notice_ms, "started_ms",
 	                      (json_int_t) l->started_ms, "started_boot_ms", (json_int_t) l->started_boot_ms);
 	json_object_set_new(o, "pid", json_integer(l->tree.job.pid));
+	json_object_set_new(o, "pause", json_integer(l->pause));
+	json_object_set_new(o, "paused_ms", json_integer((json_int_t) l->paused_ms));
+	json_object_set_new(o, "paused_boot_ms", json_integer((json_int_t) l->paused_boot_ms));
+	if (l->target)
+		json_object_set(o, "target", l->target);
 	json_object_set_new(o, "stop_asked", json_boolean(l->stop_asked));
 	json_object_set_new(o, "kill_at_ms", json_integer((json_int_t) l->kill_at_ms));
 	json_set_str(o, "reason", str_of(l->reason));
@@ -88,6 +93,14 @@ static void load_record(struct lease *l, const json_t *o)
 	l->oom = json_get_bool(o, "oom", false);
 	take_array(&l->devices, json_object_get(o, "devices"));
 	take_array(&l->faulty, json_object_get(o, "faulty"));
+	int64_t pause = json_get_int(o, "pause", LEASE_GOES);
+	l->pause = pause > LEASE_GOES && pause <= LEASE_RESUMING ? (enum lease_pause) pause : LEASE_GOES;
+	l->paused_ms = get_u64(o, "paused_ms");
+	l->paused_boot_ms = get_u64(o, "paused_boot_ms");
+	if (l->pause == LEASE_RESUMING) {
+		l->target = json_array();
+		take_array(&l->target, json_object_get(o, "target"));
+	}
 }
 
 /* Is somebody holding the lease's lock? That is its supervisor, and nobody else can. */
@@ -133,6 +146,7 @@ static void look(struct lease *l)
 	log_info("lease %s: adopted, its program %s", l->tree.lease, lives && !has_status ? "is running" : "has ended");
 	l->state = LEASE_RUNNING;
 	lease_watch_begin(l);
+	pause_adopt(l);
 }
 
 static void look_again(uv_timer_t *timer)

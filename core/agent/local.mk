@@ -11,7 +11,7 @@ core_agent_libagent_a_SOURCES = \
 	core/agent/lease_state.c \
 	core/agent/listens.c \
 	core/agent/logs.c core/agent/logs.h \
-	core/agent/ops.c \
+	core/agent/ops.c core/agent/pause.c \
 	core/agent/output.c core/agent/output.h \
 	core/agent/proc.c core/agent/proc.h \
 	core/agent/program.c \

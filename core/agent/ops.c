@@ -176,6 +176,47 @@ static int op_stop(struct client *c, struct reply to, json_t *request, sl_error 
 	return SL_OK;
 }
 
+static int op_suspend(struct client *c, struct reply to, json_t *request, sl_error *error)
+{
+	struct lease *l;
+	int64_t timeout = 0;
+	int rc = get_lease(c, request, &l, error);
+	if (rc != SL_OK)
+		return rc;
+	if (!get_number(request, "timeout_ms", false, 1, 600000, &timeout))
+		return wrong(error, "timeout_ms");
+	rc = lease_suspend(l, (uint64_t) timeout, error);
+	if (rc == SL_OK)
+		server_ok(c->agent, to, NULL);
+	return rc;
+}
+
+static int op_resume(struct client *c, struct reply to, json_t *request, sl_error *error)
+{
+	struct lease *l;
+	int64_t timeout = 0;
+	size_t i;
+	json_t *devices = json_object_get(request, "devices"), *uuid;
+	int rc = get_lease(c, request, &l, error);
+	if (rc != SL_OK)
+		return rc;
+	if (!get_number(request, "timeout_ms", false, 1, 600000, &timeout))
+		return wrong(error, "timeout_ms");
+	if (!json_is_array(devices))
+		return wrong(error, "devices");
+	json_array_foreach(devices, i, uuid) {
+		if (!json_is_string(uuid))
+			return wrong(error, "devices");
+		const struct lease *user = lease_using(c->agent, uuid);
+		if (user && user != l)
+			return error_set(error, SL_ECONFLICT, "device %s is in use by lease %s", json_string_value(uuid), user->tree.lease);
+	}
+	rc = lease_resume(l, json_incref(devices), (uint64_t) timeout, error);
+	if (rc == SL_OK)
+		server_ok(c->agent, to, NULL);
+	return rc;
+}
+
 static int get_source(struct lease *l, const json_t *request, struct log_file **out, sl_error *error)
 {
 	const char *source = json_get_str(request, "source", "");
@@ -394,7 +435,7 @@ void ops_request(struct client *c, json_t *request)
 		{ "hello", op_hello }, { "devices", op_devices }, { "start", op_start }, { "signal", op_signal },
 		{ "stdin", op_stdin }, { "stop", op_stop }, { "logs", op_logs }, { "follow", op_follow },
 		{ "unfollow", op_unfollow }, { "list", op_list }, { "forget", op_forget }, { "scrub", op_scrub },
-		{ "listens", op_listens }, { "pace", op_pace },
+		{ "listens", op_listens }, { "pace", op_pace }, { "suspend", op_suspend }, { "resume", op_resume },
 	};
 	const json_t *id = json_object_get(request, "id"), *name = json_object_get(request, "op");
 	struct reply to = { c->number, json_integer_value(id) };

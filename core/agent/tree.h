@@ -47,6 +47,11 @@ void tree_folder(const struct tree *t, char *out, size_t room);
 void tree_mark(const struct tree *t, char *out, size_t room);
 /* A signal to every process but the supervisor. */
 void tree_signal(const struct tree *t, int signal);
+/* Everything but the supervisor stands still, and goes on. Freezing takes a moment: ask tree_frozen, and freeze again
+ * while it says no, as what cannot be frozen at once may start others. */
+void tree_freeze(const struct tree *t);
+bool tree_frozen(const struct tree *t);
+void tree_thaw(const struct tree *t);
 /* One round of KILL over everything but the supervisor; repeat until tree_empty. */
 void tree_kill(const struct tree *t);
 /* Nothing is left, the supervisor neither. */

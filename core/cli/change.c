@@ -146,6 +146,8 @@ int keys_create_run(struct cli *cli)
 	json_set_str(body, "user", str_of(user ? user : own_name()));
 	if (cli_flag(cli, "expires"))
 		json_object_set_new(body, "expires_s", json_integer(cli_number(cli, "expires", 0)));
+	if (cli_value(cli, "role"))
+		json_object_set_new(body, "roles", list_of(cli, "role"));
 	int code = cli_call(cli, "POST", "/v1/keys", body, &answer);
 	if (code == CLI_DONE)
 		put_new_key(cli, answer);

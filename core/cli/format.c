@@ -161,6 +161,7 @@ int format_state_color(const char *state)
 		{ "ready", 32 }, { "running", 32 }, { "free", 32 }, { "active", 32 }, { "ok", 32 }, { "OK", 32 },
 		{ "queued", 33 }, { "waiting", 33 }, { "requested", 33 }, { "granted", 33 }, { "prepared", 33 },
 		{ "starting", 33 }, { "draining", 33 }, { "releasing", 33 }, { "suspended", 33 }, { "preempted", 33 },
+		{ "suspending", 33 }, { "resuming", 33 },
 		{ "expired", 33 }, { "disabled", 33 }, { "probation", 33 }, { "degraded", 33 },
 		{ "failed", 31 }, { "faulty", 31 }, { "lost", 31 }, { "denied", 31 }, { "hung", 31 }, { NULL, 0 }
 	};

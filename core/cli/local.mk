@@ -35,7 +35,7 @@ core_cli_libcli_a_SOURCES = \
 
 bin_PROGRAMS += sluicectl
 sluicectl_SOURCES = core/cli/main.c
-cli_libs = core/cli/libcli.a core/sim/libsim.a core/lease/liblease.a core/policy/libpolicy.a core/conf/libconf.a \
+cli_libs = core/cli/libcli.a core/sim/libsim.a core/ledger/libledger.a core/lease/liblease.a core/policy/libpolicy.a core/conf/libconf.a \
 	core/quota/libquota.a core/route/libroute.a core/sandbox/libsandbox.a core/plugin/libplugin.a core/http/libhttp.a \
 	core/base/libbase.a $(JANSSON_LIBS) $(LUA_LIBS) $(CRYPTO_LIBS) -ldl -lm
 sluicectl_LDADD = $(cli_libs)

@@ -69,26 +69,32 @@ static void draw_line(struct session *s, uint64_t now_ns)
 }
 
 /* Is the change worth a line? What passes in a moment, and the end, which has a line of its own, is not. */
-static bool is_news(const struct session *s, const char *state, const char *reason)
+static bool is_news(const struct session *s, const char *before, const char *state, const char *reason)
 {
 	if (s->begun)
-		return strcmp(state, "suspended") == 0 || (strcmp(state, "running") == 0 && *reason);
+		return strcmp(state, "suspended") == 0 ||
+		       (strcmp(state, "running") == 0 && (*reason || strcmp(before, "resuming") == 0));
 	return !s->cli->tty_err && (strcmp(state, "queued") == 0 || strcmp(state, "waiting") == 0);
 }
 
 static void on_changed(void *arg, const char *state, const char *reason)
 {
 	struct session *s = arg;
+	char before[sizeof s->state];
+	memcpy(before, s->state, sizeof before);
 	bool same = strcmp(state, s->state) == 0 && strcmp(reason, s->reason) == 0;
 	str_copy(s->state, sizeof s->state, str_of(state));
 	str_copy(s->reason, sizeof s->reason, str_of(reason));
 	s->line_ns = 0;
-	if (strcmp(state, "running") == 0 || strcmp(state, "suspended") == 0 || strcmp(state, "releasing") == 0) {
+	static const char *const begun[] = { "running", "suspending", "suspended", "resuming", "releasing" };
+	for (size_t i = 0; i < sizeof begun / sizeof begun[0]; i++) {
+		if (strcmp(state, begun[i]) != 0)
+			continue;
 		s->begun = true;
 		s->feed.ready = true;
 		clear_line(s);
 	}
-	if (!same && is_news(s, state, reason))
+	if (!same && is_news(s, before, state, reason))
 		cli_note(s->cli, "%s %s%s%s", s->follow.lease, state, *reason ? ": " : "", reason);
 }
 

@@ -91,6 +91,7 @@ static const struct cli_option key_options[] = {
 	{ "tenant", 0, OPTION_TEXT, "TENANT", NULL, "who pays", NULL, false },
 	{ "user", 0, OPTION_TEXT, "USER", "you", "whose key it is", NULL, false },
 	{ "expires", 0, OPTION_DURATION, "TIME", "never", "it stops working after so long", NULL, false },
+	{ "role", 0, OPTION_TEXT, "ROLE", "infer", "what it is for: infer, or some of lease, operator, admin, for the web page", NULL, true },
 	END_OPTIONS
 };
 
@@ -111,6 +112,7 @@ static const struct cli_option usage_options[] = {
 
 static const struct cli_option verify_options[] = {
 	{ "known", 0, OPTION_TEXT, "RECORD:DIGEST", NULL, "what an earlier look has shown: the chain must have it still", NULL, false },
+	{ "file", 0, OPTION_TEXT, "FILE", NULL, "look at this SQLite store, or a copy of one, and ask no daemon", NULL, false },
 	END_OPTIONS
 };
 
@@ -255,7 +257,8 @@ const struct cli_command cli_commands[] = {
 	LIST("keys", "key", "anyone", keys_list, keys_options, "API keys: your own; a tenant's, for operators and admins", "keys\nkeys --tenant physics"),
 	{ .noun = "keys", .alias = "key", .verb = "create", .role = "admin", .args = "[NAME]", .args_max = 1,
 	  .options = key_options, .summary = "a new key, on stdout, once",
-	  .examples = "keys create notebook --tenant physics --user dana --expires 90d", .run = keys_create_run },
+	  .examples = "keys create notebook --tenant physics --user dana --expires 90d\n"
+	              "keys create page --tenant staff --role operator,admin --expires 30d", .run = keys_create_run },
 	{ .noun = "keys", .alias = "key", .verb = "disable", .role = "admin", .args = "KEY", .args_min = 1,
 	  .args_max = 1, .summary = "stop a key at once", .examples = "keys disable slk_7Q2MXpVt",
 	  .run = keys_disable_run },
@@ -283,8 +286,10 @@ const struct cli_command cli_commands[] = {
 	  .text = "Works out the chained digests of all records anew, and compares. Says up to which record all is well, or names "
 	          "the first that was changed, is missing or was never written by the ledger, and ends with 1. Whoever could "
 	          "change the store's file could make all digests anew: note what this prints, elsewhere, and give it to --known "
-	          "the next time.",
-	  .examples = "ledger verify\nledger verify --known 48210:7f3a2c91...", .run = ledger_verify_run },
+	          "the next time. Of records that became sums (ledger.keep of sluice.lua) the digest of each day's last one is "
+	          "left, and is believed. --file needs no sluiced and changes nothing: it finds what the store has, not what the "
+	          "journal still holds for it.",
+	  .examples = "ledger verify\nledger verify --known 48210:7f3a2c91...\nledger verify --file /backup/sluice.db", .run = ledger_verify_run },
 
 	{ .noun = "reload", .role = "operator", .summary = "read the configuration again",
 	  .text = "When something is wrong with it, all findings are printed and the running one stays.",

@@ -184,6 +184,16 @@ struct conf_index {
 	size_t n;
 };
 
+/* The web page. */
+struct conf_page {
+	struct http_address *listen; /* NULL: there is none */
+	const char *folder;          /* of its files */
+	const char *origin;          /* "https://sluice.example.org", as people see it; NULL: what they ask for, without TLS */
+	int64_t session_ms, idle_ms; /* a session ends so long after its begin, and without a call */
+	int sessions_max;            /* at a time */
+	int streams_max;             /* answers of models under way on the page */
+};
+
 /* The snapshot. Everything in it lives in its arena and never changes. */
 struct conf {
 	atomic_int refs;
@@ -195,6 +205,7 @@ struct conf {
 	size_t n_listen;
 	const char *control;         /* path of the control socket */
 	struct http_address *metrics; /* also answer /metrics, /healthz, /readyz here; NULL: only on the others */
+	struct conf_page page;       /* the web page */
 	const char *state;           /* folder of sluiced's state */
 	const char *agent;           /* path of the local agent's socket */
 	bool start_agent;            /* start it when none runs */
@@ -217,6 +228,7 @@ struct conf {
 	int log_level;               /* enum sl_log_level */
 	bool log_requests;
 	int64_t journal_bytes;       /* a segment of the ledger's journal */
+	int64_t keep_ms;             /* records older than that are folded into sums, 0: none */
 	int64_t charge_ms;           /* a running lease is charged at least this often */
 
 	struct conf_model *models;

@@ -286,7 +286,7 @@ static int include(lua_State *L)
 
 int declare_setup(lua_State *L)
 {
-	static const char *const blocks[] = { "agent", "limits", "retry", "log", "journal", NULL };
+	static const char *const blocks[] = { "agent", "page", "limits", "retry", "log", "journal", "ledger", NULL };
 	struct loader *l = lua_touserdata(L, 1);
 	for (const struct conf_field *f = conf_fields; f->name; f++) {
 		if (f->block[0])

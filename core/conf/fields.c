@@ -47,6 +47,20 @@ const struct conf_field conf_fields[] = {
 	  .help = "path of the local agent's socket" },
 	{ "agent", "start", FIELD_BOOL, AT(conf, start_agent), .fallback = "true", .help = "start it when none runs" },
 
+	{ "page", "listen", FIELD_CUSTOM, .read = read_page_listen,
+	  .help = "serve the web page and the calls behind it at this address; default: nowhere" },
+	{ "page", "origin", FIELD_CUSTOM, .read = read_origin,
+	  .help = "what stands in people's browsers when a TLS proxy is in front, such as \"https://gpu.example.org\"" },
+	{ "page", "folder", FIELD_STRING, AT(conf, page.folder), .fallback = "\"PAGEDIR\"", .help = "folder of the page's files" },
+	{ "page", "session", FIELD_DURATION, AT(conf, page.session_ms), TIME_SET, .fallback = "\"12h\"",
+	  .help = "people sign in again after so long" },
+	{ "page", "idle", FIELD_DURATION, AT(conf, page.idle_ms), TIME_SET, .fallback = "\"1h\"",
+	  .help = "the same, when nothing was asked for in so long" },
+	{ "page", "sessions", FIELD_INT, AT(conf, page.sessions_max), .min = 1, .max = 100000, .fallback = "1000",
+	  .help = "people signed in at a time; one key has at most 16 sessions" },
+	{ "page", "streams", FIELD_INT, AT(conf, page.streams_max), .min = 0, .max = 10000, .fallback = "64",
+	  .help = "requests of the playground under way; 0: no playground" },
+
 	{ "limits", "body", FIELD_CUSTOM, .read = read_body, .fallback = "\"32M\"", .help = "largest request body" },
 	{ "limits", "connections", FIELD_INT, AT(conf, connections_max), .min = 1, .max = 1000000, .fallback = "4096",
 	  .help = "client connections of the inference door, all workers together" },
@@ -72,6 +86,9 @@ const struct conf_field conf_fields[] = {
 	  .fallback = "\"16M\"", .help = "size of one file of the journal" },
 	{ "journal", "gap", FIELD_MICROS, AT(conf, commit_gap_us), .min = 0, .max = 1000000, .fallback = "\"500us\"",
 	  .help = "between commits while many answers wait for one: \"500us\", \"2ms\"" },
+
+	{ "ledger", "keep", FIELD_DURATION, AT(conf, keep_ms), .min = 1000, .max = 100 * 365ll * 24 * 60 * MINUTE,
+	  .help = "records older than that become sums by hour and go: \"400d\"; default: every record stays" },
 
 	{ "model", "engine", FIELD_NAME, AT(conf_model, engine),
 	  .help = "what serves it: llamacpp, vllm, sglang, openai or a file of your own; default with endpoints: openai" },

@@ -47,6 +47,8 @@ static struct conf *new_conf(void)
 	conf->control = SLUICE_RUN_DIR "/control.sock";
 	conf->agent = SLUICE_RUN_DIR "/agent.sock";
 	conf->state = SLUICE_STATE_DIR;
+	conf->page = (struct conf_page){ .folder = SLUICE_PAGE_DIR, .session_ms = 12 * 3600000, .idle_ms = 3600000,
+		.sessions_max = 1000, .streams_max = 64 };
 	conf->start_agent = true;
 	conf->workers = cores < 1 ? 1 : cores > 256 ? 256 : (int) cores;
 	conf->durable = true;

@@ -191,6 +191,19 @@ static json_t *plugin_json(const struct conf_plugin *p)
 	return o;
 }
 
+static json_t *page_json(const struct conf_page *p)
+{
+	json_t *o = json_object();
+	json_object_set_new(o, "listen", p->listen ? address_json(p->listen) : json_null());
+	set_text(o, "origin", p->origin);
+	set_text(o, "folder", p->folder);
+	set_int(o, "session_ms", p->session_ms);
+	set_int(o, "idle_ms", p->idle_ms);
+	set_int(o, "sessions", p->sessions_max);
+	set_int(o, "streams", p->streams_max);
+	return o;
+}
+
 static void settings_json(json_t *o, const struct conf *c)
 {
 	static const char *const levels[] = { "error", "warn", "info", "debug" };
@@ -200,6 +213,7 @@ static void settings_json(json_t *o, const struct conf *c)
 	json_object_set_new(o, "listen", listen);
 	set_text(o, "control", c->control);
 	json_object_set_new(o, "metrics", c->metrics ? address_json(c->metrics) : json_null());
+	json_object_set_new(o, "page", page_json(&c->page));
 	set_text(o, "state", c->state);
 	set_text(o, "agent", c->agent);
 	json_object_set_new(o, "start_agent", json_boolean(c->start_agent));
@@ -224,6 +238,7 @@ static void settings_json(json_t *o, const struct conf *c)
 	set_text(o, "log_level", levels[c->log_level & 3]);
 	json_object_set_new(o, "log_requests", json_boolean(c->log_requests));
 	set_int(o, "journal_bytes", c->journal_bytes);
+	set_int(o, "keep_ms", c->keep_ms);
 	set_int(o, "charge_every_ms", c->charge_ms);
 }
 
@@ -263,7 +278,7 @@ json_t *conf_json(const struct conf *c)
 static void put_default(struct buf *out, const char *fallback)
 {
 	static const struct { const char *word, *folder; } folders[] = { { "RUNDIR", SLUICE_RUN_DIR },
-		{ "STATEDIR", SLUICE_STATE_DIR } };
+		{ "STATEDIR", SLUICE_STATE_DIR }, { "PAGEDIR", SLUICE_PAGE_DIR } };
 	for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
 		const char *at = strstr(fallback, folders[i].word);
 		if (at) {
@@ -291,7 +306,7 @@ static void put_fields(struct buf *out, const char *block)
 
 void conf_write_example(struct buf *out)
 {
-	static const char *const blocks[] = { "agent", "policy", "limits", "retry", "log", "journal", NULL };
+	static const char *const blocks[] = { "agent", "policy", "page", "limits", "retry", "log", "journal", "ledger", NULL };
 	static const char *const named[] = { "model", "price", "replicas", "endpoint", "tier", "limit", "tenant", "queue", "cohort", "kind",
 	                                     NULL };
 	buf_puts(out, "-- sluice.lua: what runs here. Lines behind -- are the defaults; see sluice.lua(5).\n\n");

@@ -214,19 +214,48 @@ void read_listen(struct loader *l, lua_State *L, const struct subject *subject, 
 		finding(l, subject->place, "listen \"%s\": %s", lua_tostring(L, -1), error.text);
 }
 
-void read_metrics(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *conf)
+static struct http_address *read_address(struct loader *l, lua_State *L, const struct subject *subject, const char *field,
+                                         const char *what, struct conf *c)
 {
-	struct conf *c = conf;
 	sl_error error = { 0 };
 	if (lua_type(L, -1) != LUA_TSTRING) {
 		bad(l, subject, field, "an address such as \"127.0.0.1:9090\"");
+		return NULL;
+	}
+	struct http_address *address = arena_alloc(&c->arena, sizeof *address);
+	if (!address)
+		l->failed = true;
+	else if (http_address_parse(str_of(lua_tostring(L, -1)), address, &error) != SL_OK)
+		finding(l, field_place(l, subject, field), "%s \"%s\": %s", what, lua_tostring(L, -1), error.text);
+	return address;
+}
+
+void read_metrics(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *conf)
+{
+	((struct conf *) conf)->metrics = read_address(l, L, subject, field, "metrics", conf);
+}
+
+void read_page_listen(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *conf)
+{
+	((struct conf *) conf)->page.listen = read_address(l, L, subject, field, "listen of page", conf);
+}
+
+/* Scheme, host and port, as a browser writes it: lower case, no default port, no path. */
+static bool is_origin(const char *text)
+{
+	size_t scheme = strncmp(text, "https://", 8) == 0 ? 8 : strncmp(text, "http://", 7) == 0 ? 7 : 0;
+	const char *host = text + scheme;
+	size_t len = strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789.-:[]");
+	return scheme && len && len < 280 && host[len] == '\0';
+}
+
+void read_origin(struct loader *l, lua_State *L, const struct subject *subject, const char *field, void *conf)
+{
+	if (lua_type(L, -1) != LUA_TSTRING || !is_origin(lua_tostring(L, -1))) {
+		bad(l, subject, field, "an address as browsers write it, in small letters and without a path: \"https://gpu.example.org\"");
 		return;
 	}
-	c->metrics = arena_alloc(&c->arena, sizeof *c->metrics);
-	if (!c->metrics)
-		l->failed = true;
-	else if (http_address_parse(str_of(lua_tostring(L, -1)), c->metrics, &error) != SL_OK)
-		finding(l, subject->place, "metrics \"%s\": %s", lua_tostring(L, -1), error.text);
+	((struct conf *) conf)->page.origin = loader_strdup(l, str_of(lua_tostring(L, -1)));
 }
 
 /* The index of the word on top of the stack, -1 and a finding. */

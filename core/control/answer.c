@@ -15,8 +15,8 @@ static void audit(const struct call *call, int status)
 {
 	if (!call->route || call->route->quiet || !call->x->head)
 		return;
-	log_info("audit: uid %d user '%s' tenant '%s' key '%s': %.*s %.*s%s%s: %d", (int) call->who.uid, call->who.user,
-	         call->who.tenant, call->who.key, STR_ARG(call->x->head->method), STR_ARG(call->x->head->path),
+	log_info("audit: from %s uid %d user '%s' tenant '%s' key '%s': %.*s %.*s%s%s: %d", call->x->peer, (int) call->who.uid,
+	         call->who.user, call->who.tenant, call->who.key, STR_ARG(call->x->head->method), STR_ARG(call->x->head->path),
 	         call->what[0] ? " " : "", call->what, status);
 }
 

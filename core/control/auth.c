@@ -33,7 +33,7 @@ static void let_in(struct call *call)
 {
 	if (!call->x)
 		return;
-	if (call->who.roles == SL_ROLE_INFER)
+	if (call->who.roles == SL_ROLE_INFER && call->route->role > ROLE_OWN)
 		call_fail(call, 403, "inference_key", NULL, NULL, "this key is for the inference door: it cannot administer");
 	else if (!may(call))
 		refuse_role(call);
@@ -52,6 +52,14 @@ static void complete_identity(struct call *call)
 
 static void ask_next(struct call *call);
 
+/* A plugin has said no. */
+static void refuse(struct call *call, const sl_error *error)
+{
+	if (error->code == SL_EAUTH || error->code == SL_EDENIED)
+		call_end_session(call);
+	call_fail_error(call, error);
+}
+
 static void on_answer(struct mail *mail)
 {
 	struct call *call = (struct call *) ((char *) mail - offsetof(struct call, auth_mail));
@@ -63,7 +71,7 @@ static void on_answer(struct mail *mail)
 	} else if (call->x && call->auth_error.code == SL_ETIMEOUT) {
 		call_fail(call, 503, "auth_timeout", NULL, "again in a moment", "%s", call->auth_error.text);
 	} else if (call->x) {
-		call_fail_error(call, &call->auth_error);
+		refuse(call, &call->auth_error);
 	}
 	call_unref(call);
 }
@@ -91,9 +99,9 @@ static void ask(struct call *call, struct plugin *plugin)
 	sl_auth_request request = {
 		.size = sizeof request,
 		.door = SL_DOOR_CONTROL,
-		.authorization = http_header(x->head, "authorization"),
-		.api_key = http_header(x->head, "x-api-key"),
-		.peer = STR("unix"),
+		.authorization = call->credential ? str_of(call->credential) : http_header(x->head, "authorization"),
+		.api_key = call->credential ? (sl_str){ 0 } : http_header(x->head, "x-api-key"),
+		.peer = str_of(x->peer),
 		.has_peercred = x->has_peercred,
 		.peer_uid = x->peer_uid,
 		.peer_gid = x->peer_gid,
@@ -124,12 +132,17 @@ static void ask(struct call *call, struct plugin *plugin)
 		error.code = code;
 		if (!error.text[0])
 			error_set(&error, code, "plugin %s refused the caller", plugin_name(plugin));
-		call_fail_error(call, &error);
+		refuse(call, &error);
 	}
 }
 
 static void ask_next(struct call *call)
 {
+	if (call->auth_next == call->control->n_auth && call->door == DOOR_PAGE) {
+		call_end_session(call);
+		call_fail(call, 401, "unauthenticated", NULL, "sluicectl keys create", "nobody knows this key here");
+		return;
+	}
 	if (call->auth_next == call->control->n_auth) {
 		call_fail(call, 401, "unauthenticated", NULL, NULL,
 		          "nobody knows user %d here. Whoever administers this sluice can add it: tenant \"...\" { users = {\"NAME\"} }",
@@ -141,5 +154,6 @@ static void ask_next(struct call *call)
 
 void call_authenticate(struct call *call)
 {
-	ask_next(call);
+	if (call->door != DOOR_PAGE || call_take_credential(call))
+		ask_next(call);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* call.c - one request: its life, its deadline, its wait for the ledger. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/clock.h"
 #include "core/base/json.h"
@@ -23,6 +24,10 @@ void call_unref(struct call *call)
 	if (!call || atomic_fetch_sub(&call->refs, 1) != 1)
 		return;
 	json_decref(call->body);
+	if (call->credential)
+		explicit_bzero(call->credential, strlen(call->credential));
+	free(call->credential);
+	explicit_bzero(call->session, sizeof call->session);
 	if (call->data && call->free_data)
 		call->free_data(call->data);
 	control_unref(call->control);

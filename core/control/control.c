@@ -16,6 +16,8 @@ void control_unref(struct control *control)
 {
 	if (atomic_fetch_sub(&control->refs, 1) != 1)
 		return;
+	page_files_free(control->page_files);
+	sessions_free(control->sessions);
 	conf_unref(control->conf);
 	free(control);
 }
@@ -31,8 +33,17 @@ static void fail_route(struct call *call, int status)
 		          STR_ARG(head->path));
 }
 
+static bool is_at(const struct control_route *route, enum control_door door)
+{
+	switch (door) {
+	case DOOR_METRICS: return route->role == ROLE_OPEN;
+	case DOOR_PAGE: return route->role != ROLE_OPEN;
+	default: return route->role != ROLE_PAGE;
+	}
+}
+
 /* A call is kept while it is dispatched: its answer may end the exchange at once. */
-static void dispatch(struct control *control, struct http_exchange *x, bool open_only)
+static void dispatch(struct control *control, struct http_exchange *x, enum control_door door)
 {
 	struct call *call = call_new(control, x);
 	if (!call) {
@@ -40,9 +51,10 @@ static void dispatch(struct control *control, struct http_exchange *x, bool open
 		return;
 	}
 	int status = 404;
+	call->door = door;
 	call_ref(call);
 	const struct control_route *found = control_route_find(x->head->method, x->head->path, call->path, call->params, &status);
-	if (!found || (open_only && found->role != ROLE_OPEN)) {
+	if (!found || !is_at(found, door)) {
 		fail_route(call, found ? 404 : status);
 	} else {
 		call->route = found;
@@ -56,13 +68,25 @@ static void dispatch(struct control *control, struct http_exchange *x, bool open
 
 static void on_request(void *arg, struct http_exchange *x)
 {
-	dispatch(arg, x, false);
+	dispatch(arg, x, DOOR_SOCKET);
 }
 
 /* The TCP door: anybody may come, so it tells nothing but numbers and whether we are well. */
 static void on_metrics_request(void *arg, struct http_exchange *x)
 {
-	dispatch(arg, x, true);
+	dispatch(arg, x, DOOR_METRICS);
+}
+
+/* What is no call is a file, or nothing. */
+static void on_page_request(void *arg, struct http_exchange *x)
+{
+	struct control *control = arg;
+	if (!str_starts(x->head->path, STR("/v1/"))) {
+		page_files_answer(control->page_files, x);
+		return;
+	}
+	page_headers(x);
+	dispatch(control, x, DOOR_PAGE);
 }
 
 static void on_last_closed(uv_handle_t *handle)
@@ -85,6 +109,8 @@ static void on_deadlines_closed(uv_handle_t *handle)
 static void close_handles(struct control *control)
 {
 	mailbox_close(&control->mailbox);
+	uv_close((uv_handle_t *) &control->sweep, NULL);
+	uv_close((uv_handle_t *) &control->look, NULL);
 	uv_close((uv_handle_t *) &control->deadlines, on_deadlines_closed);
 }
 
@@ -109,13 +135,19 @@ static int listen_all(struct control *control, sl_error *error)
 	if (!control->server)
 		return error ? error->code : SL_EIO;
 	control->servers_left = 1;
-	if (!control->conf->metrics)
-		return SL_OK;
-	control->metrics_server =
-		http_server_open(control->loop, control->conf->metrics, 0666, &options, on_metrics_request, control, error);
-	if (!control->metrics_server)
-		return error ? error->code : SL_EIO;
-	control->servers_left = 2;
+	if (control->conf->metrics) {
+		control->metrics_server =
+			http_server_open(control->loop, control->conf->metrics, 0666, &options, on_metrics_request, control, error);
+		if (!control->metrics_server)
+			return error ? error->code : SL_EIO;
+		control->servers_left++;
+	}
+	if (control->conf->page.listen) {
+		code = page_open(control, &options, on_page_request, error);
+		if (code != SL_OK)
+			return code;
+		control->servers_left++;
+	}
 	return SL_OK;
 }
 
@@ -151,6 +183,9 @@ struct control *control_open(const struct control_options *options, sl_error *er
 	control->started_ms = control_now_ms();
 	uv_timer_init(control->loop, &control->deadlines);
 	uv_timer_init(control->loop, &control->last);
+	uv_timer_init(control->loop, &control->sweep);
+	uv_timer_init(control->loop, &control->look);
+	control->sweep.data = control->look.data = control;
 	control->deadlines.data = control->last.data = control;
 	if (listen_all(control, error) != SL_OK) {
 		control_close(control, 0, NULL, NULL);
@@ -160,22 +195,24 @@ struct control *control_open(const struct control_options *options, sl_error *er
 	return control;
 }
 
-static bool same_metrics(const struct conf *a, const struct conf *b)
+static bool same_address(const struct http_address *a, const struct http_address *b)
 {
-	if (!a->metrics || !b->metrics)
-		return a->metrics == b->metrics;
-	return a->metrics->len == b->metrics->len && memcmp(&a->metrics->any, &b->metrics->any, a->metrics->len) == 0;
+	if (!a || !b)
+		return a == b;
+	return a->len == b->len && memcmp(&a->any, &b->any, a->len) == 0;
 }
 
 void control_configure(struct control *control, struct conf *conf, struct policy *policy)
 {
 	struct conf *old = control->conf;
-	if (strcmp(old->control, conf->control) != 0 || !same_metrics(old, conf))
-		log_warn("control and metrics: where they listen changes with the next restart");
+	if (strcmp(old->control, conf->control) != 0 || !same_address(old->metrics, conf->metrics) ||
+	    !same_address(old->page.listen, conf->page.listen))
+		log_warn("control, metrics and page: where they listen changes with the next restart");
 	control->conf = conf_ref(conf);
 	control->policy = policy;
 	control->config_wall_ms = clock_wall_ms();
 	conf_unref(old);
+	page_reload(control);
 }
 
 void control_close(struct control *control, uint64_t grace_ms, void (*done)(void *arg), void *arg)
@@ -186,9 +223,11 @@ void control_close(struct control *control, uint64_t grace_ms, void (*done)(void
 	control->closed_arg = arg;
 	if (!control->servers_left)
 		close_handles(control);
-	struct http_server *server = control->server, *metrics = control->metrics_server;
+	struct http_server *server = control->server, *metrics = control->metrics_server, *page = control->page_server;
 	if (server)
 		http_server_close(server, grace_ms, on_server_closed, control);
 	if (metrics)
 		http_server_close(metrics, grace_ms, on_server_closed, control);
+	if (page)
+		http_server_close(page, grace_ms, on_server_closed, control);
 }

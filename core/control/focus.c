@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* focus.c - gathers the rows of a FOCUS export.
- *
- * A use record has its cost and not the prices that made it. The ledger keeps every set of prices that was ever in a
- * configuration (objects price/...); the one that gives exactly the record's cost is the record's. */
+/* focus.c - gathers the rows of a FOCUS export: by the prices that made each request's cost, see core/ledger/prices.h. */
 #include "core/control/focus.h"
 
 #include <stdlib.h>
@@ -10,7 +7,6 @@
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
-#include "core/base/json.h"
 #include "core/base/str.h"
 
 #define DAY_MS 86400000
@@ -31,54 +27,6 @@ static bool grow(struct focus *f, void *items, size_t n, size_t *room, size_t si
 	memcpy(items, &new, sizeof new);
 	*room = more;
 	return true;
-}
-
-static int take_price(void *arg, sl_str key, sl_str text)
-{
-	struct focus *f = arg;
-	sl_error error;
-	(void) key;
-	json_t *json = json_parse(text, &error);
-	if (json && grow(f, &f->prices, f->n_prices, &f->room_prices, sizeof *f->prices)) {
-		struct focus_price *price = &f->prices[f->n_prices++];
-		*price = (struct focus_price){ .input = json_get_int(json, "input", 0), .cached = json_get_int(json, "cached", 0),
-			.output = json_get_int(json, "output", 0) };
-		str_copy(price->model, sizeof price->model, str_of(json_get_str(json, "model", "")));
-	}
-	json_decref(json);
-	return f->failed;
-}
-
-static int by_model(const void *a, const void *b)
-{
-	return strcmp(((const struct focus_price *) a)->model, ((const struct focus_price *) b)->model);
-}
-
-static bool explains(const struct focus_price *p, const sl_usage *u)
-{
-	__int128 cost = (__int128) (u->input_tokens - u->cached_tokens) * p->input + (__int128) u->cached_tokens * p->cached +
-	                (__int128) u->output_tokens * p->output;
-	return cost == u->cost;
-}
-
-/* The model's own prices first; a policy may have sent the request to another model, at that one's prices. */
-static int find_price(const struct focus *f, const sl_usage *u)
-{
-	size_t low = 0, high = f->n_prices;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (strncmp(f->prices[middle].model, u->model, sizeof u->model) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (size_t i = low; i < f->n_prices && strncmp(f->prices[i].model, u->model, sizeof u->model) == 0; i++)
-		if (explains(&f->prices[i], u))
-			return (int) i;
-	for (size_t i = 0; i < f->n_prices; i++)
-		if (explains(&f->prices[i], u))
-			return (int) i;
-	return -1;
 }
 
 static bool same_use(const struct focus_use *a, const struct focus_use *b)
@@ -122,31 +70,52 @@ static struct focus_use *use_of(struct focus *f, const struct focus_use *wanted)
 	f->too_many = f->too_many || f->n_uses + f->n_leases >= FOCUS_ROWS_MAX;
 	if (f->too_many || !grow(f, &f->uses, f->n_uses, &f->room_uses, sizeof *f->uses))
 		return NULL;
-	f->uses[f->n_uses] = *wanted;
+	f->uses[f->n_uses] = (struct focus_use){ .day = wanted->day, .price = wanted->price };
+	memcpy(f->uses[f->n_uses].tenant, wanted->tenant, sizeof wanted->tenant);
+	memcpy(f->uses[f->n_uses].model, wanted->model, sizeof wanted->model);
 	f->table[at] = (uint32_t) ++f->n_uses;
 	return &f->uses[f->n_uses - 1];
+}
+
+/* Requests of one day and price, as one sum. */
+static int add_use(struct focus *f, const struct focus_use *more, unsigned __int128 more_cost)
+{
+	struct focus_use *use = use_of(f, more);
+	if (!use)
+		return 1;
+	use->requests += more->requests;
+	use->uncached += more->uncached;
+	use->cached += more->cached;
+	use->output += more->output;
+	if (more->price >= 0)
+		return 0;
+	unsigned __int128 cost = ((unsigned __int128) use->cost_high << 64 | use->cost_low) + more_cost;
+	use->cost_high = (uint64_t) (cost >> 64);
+	use->cost_low = (uint64_t) cost;
+	return 0;
 }
 
 static int take_use(void *arg, uint64_t seq, const sl_usage *u)
 {
 	struct focus *f = arg;
 	(void) seq;
-	struct focus_use wanted = { .day = (int64_t) (u->started_ms / DAY_MS), .price = find_price(f, u) };
-	str_copy(wanted.tenant, sizeof wanted.tenant, (sl_str){ u->tenant, strnlen(u->tenant, sizeof u->tenant - 1) });
-	str_copy(wanted.model, sizeof wanted.model, (sl_str){ u->model, strnlen(u->model, sizeof u->model - 1) });
-	struct focus_use *use = use_of(f, &wanted);
-	if (!use)
-		return 1;
-	use->requests++;
-	use->uncached += u->input_tokens - u->cached_tokens;
-	use->cached += u->cached_tokens;
-	use->output += u->output_tokens;
-	if (wanted.price >= 0)
-		return 0;
-	unsigned __int128 cost = ((unsigned __int128) use->cost_high << 64 | use->cost_low) + (unsigned __int128) (__int128) u->cost;
-	use->cost_high = (uint64_t) (cost >> 64);
-	use->cost_low = (uint64_t) cost;
-	return 0;
+	struct focus_use use = { .day = (int64_t) (u->started_ms / DAY_MS), .price = ledger_prices_find(&f->prices, u), .requests = 1,
+		.uncached = u->input_tokens - u->cached_tokens, .cached = u->cached_tokens, .output = u->output_tokens };
+	str_copy(use.tenant, sizeof use.tenant, (sl_str){ u->tenant, strnlen(u->tenant, sizeof u->tenant - 1) });
+	str_copy(use.model, sizeof use.model, (sl_str){ u->model, strnlen(u->model, sizeof u->model - 1) });
+	return add_use(f, &use, (unsigned __int128) (__int128) u->cost);
+}
+
+/* Requests whose records are gone: all of a sum had the same price. */
+static int take_folded(void *arg, const sl_fold_sum *s)
+{
+	struct focus *f = arg;
+	struct focus_use use = { .day = (int64_t) (s->hour_ms / DAY_MS), .price = ledger_prices_of_part(&f->prices, s->part),
+		.requests = s->requests, .uncached = s->input_tokens - s->cached_tokens, .cached = s->cached_tokens,
+		.output = s->output_tokens };
+	str_copy(use.tenant, sizeof use.tenant, str_of(s->tenant));
+	str_copy(use.model, sizeof use.model, str_of(s->model));
+	return add_use(f, &use, (unsigned __int128) s->cost_high << 64 | s->cost_low);
 }
 
 static int take_lease(void *arg, const sl_bill_sum *sum)
@@ -176,12 +145,13 @@ int focus_gather(struct focus *f, const sl_store_ops *store, void *store_self, c
 {
 	const sl_usage_filter requests = { .size = sizeof requests, .since_ms = b->since_ms, .until_ms = b->until_ms,
 		.tenant = b->tenant, .user = b->user, .key = b->key, .model = b->model };
-	int code = store->object_scan(store_self, STR("price/"), take_price, f, error);
-	if (f->n_prices)
-		qsort(f->prices, f->n_prices, sizeof *f->prices, by_model);
+	int code = ledger_prices_read(&f->prices, store, store_self, error);
 	/* What no request has leaves them all out. */
-	if (code == SL_OK && !b->queue.len && !b->kind.len && !b->lease.len)
+	bool of_requests = !b->queue.len && !b->kind.len && !b->lease.len;
+	if (code == SL_OK && of_requests)
 		code = store->usage_scan(store_self, &requests, 0, take_use, f, error);
+	if (code == SL_OK && of_requests && SL_STORE_HAS(store, fold_scan))
+		code = store->fold_scan(store_self, &requests, take_folded, f, error);
 	if (code == SL_OK && SL_STORE_HAS(store, bill_sum))
 		code = store->bill_sum(store_self, b, SL_BY_DAY | SL_BY_TENANT | SL_BY_USER | SL_BY_MODEL | SL_BY_QUEUE | SL_BY_KIND |
 		                       SL_BY_LEASE | SL_BY_PRICE, take_lease, f, error);
@@ -196,7 +166,7 @@ int focus_gather(struct focus *f, const sl_store_ops *store, void *store_self, c
 
 void focus_free(struct focus *f)
 {
-	free(f->prices);
+	ledger_prices_free(&f->prices);
 	free(f->uses);
 	free(f->table);
 	free(f->leases);

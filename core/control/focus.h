@@ -8,14 +8,9 @@
 #include <sluice/store.h>
 
 #include "core/base/buf.h"
+#include "core/ledger/prices.h"
 
 enum { FOCUS_ROWS_MAX = 100000 };
-
-/* What a model's tokens have cost at some time, in micro-units per million. */
-struct focus_price {
-	char model[SL_NAME_MAX];
-	int64_t input, cached, output;
-};
 
 /* The requests of a day, of one tenant and model at one price. */
 struct focus_use {
@@ -27,8 +22,7 @@ struct focus_use {
 };
 
 struct focus {
-	struct focus_price *prices; /* sorted by model */
-	size_t n_prices, room_prices;
+	struct ledger_prices prices;
 	struct focus_use *uses;
 	size_t n_uses, room_uses;
 	uint32_t *table;            /* open addressing: index + 1 into uses */

@@ -188,7 +188,7 @@ static void put_use(struct writer *w, const struct focus *f, const struct focus_
 			put_unpriced(w, u);
 		return;
 	}
-	const struct focus_price *p = &f->prices[u->price];
+	const struct ledger_price *p = &f->prices.list[u->price];
 	put_tokens(w, u, 0, u->uncached, p->input, &counted);
 	put_tokens(w, u, 1, u->cached, p->cached, &counted);
 	put_tokens(w, u, 2, u->output, p->output, &counted);

@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 
 #include "core/control/control.h"
+#include "core/control/page_files.h"
+#include "core/control/session.h"
 #include "core/http/server.h"
 #include "core/loop/mailbox.h"
 
@@ -21,14 +23,24 @@ enum {
 };
 
 struct call;
+struct listener;
 typedef void (*call_fn)(struct call *call);
 
 enum control_role {
 	ROLE_OPEN,     /* nobody asks who it is */
+	ROLE_PAGE,     /* the same as ROLE_OWN, on DOOR_PAGE alone */
+	ROLE_OWN,      /* whoever is known, an inference key too: its own things */
 	ROLE_ANYONE,   /* a caller that may use the control door */
 	ROLE_LEASE,
 	ROLE_OPERATOR,
 	ROLE_ADMIN
+};
+
+/* Where a call has come in. */
+enum control_door {
+	DOOR_SOCKET,  /* the control socket: the kernel says who is there */
+	DOOR_METRICS, /* TCP, for those who watch: ROLE_OPEN alone */
+	DOOR_PAGE     /* TCP, the web page: all but ROLE_OPEN, with a key or a session */
 };
 
 struct control_route {
@@ -50,11 +62,15 @@ struct call {
 	struct http_exchange *x;
 	atomic_int refs;
 	const struct control_route *route;
+	enum control_door door;
 	sl_str params[CALL_PARAMS_MAX];
 	char path[CALL_PATH_MAX]; /* decoded segments */
 	sl_identity who;
 	json_t *body;             /* parsed by call_body */
 	char what[2 * SL_NAME_MAX]; /* what it changes, for the audit; may stay empty */
+	/* On DOOR_PAGE: what the auth plugins are asked with in the place of the headers, and where it is from. */
+	char *credential;
+	char session[SESSION_TOKEN_CHARS + 1]; /* empty: not from a session */
 	/* Waiting for an auth plugin. */
 	size_t auth_next;
 	struct mail auth_mail;
@@ -86,7 +102,15 @@ struct control {
 	size_t n_auth;
 	struct control_callbacks callbacks;
 	void *arg;
-	struct http_server *server, *metrics_server;
+	struct http_server *server, *metrics_server, *page_server;
+	struct page_files *page_files; /* NULL: no page */
+	struct sessions *sessions;
+	uv_timer_t sweep;         /* of sessions that have ended */
+	unsigned streams;         /* of the playground, under way */
+	struct listener *listeners; /* of events */
+	unsigned n_listeners;
+	uv_timer_t look;          /* runs while somebody listens */
+	uint64_t fingerprint, changes, looks;
 	int servers_left;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -129,8 +153,6 @@ bool call_query(const struct call *call, const char *name, char *out, size_t roo
 bool call_query_int(struct call *call, const char *name, int64_t min, int64_t max, int64_t fallback, int64_t *out);
 /* RFC 3339 or a date, as Unix ms; absent: 0. False: answered with 400. */
 bool call_query_time(struct call *call, const char *name, uint64_t *out);
-/* Decodes %XX in one piece of a URL; '+' is a space where `plus`. False: bad encoding, NUL, or no room. */
-bool control_decode(sl_str text, bool plus, char *out, size_t room, size_t *len);
 /* The body as an object, whose members are all among `fields` (NULL-terminated). An empty body is an empty object.
  * Borrowed. NULL: answered with 400. */
 json_t *call_body(struct call *call, const char *const *fields);
@@ -146,6 +168,29 @@ bool control_is_name(const char *name);
 /* auth.c */
 /* Finds out who calls, checks the route's role, then runs its handler. */
 void call_authenticate(struct call *call);
+
+/* page.c */
+int page_open(struct control *control, const struct http_server_options *options, http_handler handler, sl_error *error);
+/* The files again, from where the configuration says. */
+void page_reload(struct control *control);
+struct session_terms page_terms(const struct control *control);
+/* Headers of every answer on this door but the page's own files. */
+void page_headers(struct http_exchange *x);
+
+/* sign_in.c */
+/* Finds out with what the auth plugins are to be asked: a header, or what a session keeps. False: answered. */
+bool call_take_credential(struct call *call);
+/* The auth plugins know the caller no more: ends a session that was used. */
+void call_end_session(struct call *call);
+void control_session_new(struct call *call);
+void control_session_end(struct call *call);
+void control_me(struct call *call);
+
+/* events.c */
+void control_events(struct call *call);
+
+/* play.c */
+void control_play(struct call *call);
 
 /* query.c: questions to the store */
 /* Runs `ask` on the feeder's thread, then `answer` on the loop. `ask` sees call->data and returns an error in *error.
@@ -210,10 +255,5 @@ bool call_owns_lease(const struct call *call, const json_t *lease);
 bool control_lease_over(const json_t *lease);
 /* Takes the reference and gives one without what is nobody's business. */
 json_t *control_lease_public(json_t *lease);
-/* usage.c: sums of one time range as members of an object */
-json_t *control_sum_json(const sl_bill_sum *sum);
-/* bill.c: sums of requests and leases; from a store that has none of leases (ABI 1.0), of requests. The feeder's thread. */
-int control_bill(const sl_store_ops *store, void *store_self, const sl_bill_filter *filter, uint32_t by,
-                 int (*each)(void *arg, const sl_bill_sum *), void *arg, sl_error *error);
 
 #endif

@@ -7,17 +7,23 @@
 #include "core/base/error.h"
 #include "core/base/str.h"
 #include "core/control/inner.h"
+#include "core/ledger/bill.h"
 
 enum { VERIFY_DEFAULT = 50000, VERIFY_MAX = 200000 /* records in one answer: so long nothing is fed */ };
+
+static json_t *number_or_null(uint64_t number)
+{
+	return number ? json_integer((json_int_t) number) : json_null();
+}
 
 void control_ledger(struct call *call)
 {
 	struct ledger *ledger = call->control->ledger;
 	struct ledger_stats s;
 	ledger_stats(ledger, &s);
-	call_json(call, 200, json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:b}", "appended", (json_int_t) s.appended, "committed",
+	call_json(call, 200, json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:i, s:b}", "appended", (json_int_t) s.appended, "committed",
 	                               (json_int_t) s.committed, "fed", (json_int_t) s.fed, "commits", (json_int_t) s.commits, "refused",
-	                               (json_int_t) s.refused, "segments", (int) s.segments, "accepting", ledger_accepting(ledger)));
+	                               (json_int_t) s.refused, "folded", number_or_null(s.folded), "segments", (int) s.segments, "accepting", ledger_accepting(ledger)));
 }
 
 struct verification {
@@ -33,16 +39,10 @@ static int ask_verify(void *data, const sl_store_ops *store, void *store_self, s
 	return ledger_verify(store, store_self, v->from, v->known ? v->digest : NULL, v->most, &v->verdict, error);
 }
 
-static json_t *number_or_null(uint64_t number)
-{
-	return number ? json_integer((json_int_t) number) : json_null();
-}
-
 static void answer_verify(struct call *call, int code, const sl_error *error)
 {
 	const struct verification *v = call->data;
 	const struct ledger_verdict *d = &v->verdict;
-	char digest[65];
 	if (code == SL_ENOTSUP || code == SL_EINVAL) {
 		call_fail(call, 400, code == SL_EINVAL ? "invalid_parameter" : "no_digests", code == SL_EINVAL ? "from" : NULL, NULL, "%s",
 		          error->text);
@@ -52,12 +52,7 @@ static void answer_verify(struct call *call, int code, const sl_error *error)
 		call_fail(call, 503, "store_failed", NULL, "sluicectl ledger", "the store cannot answer: %s", error->text);
 		return;
 	}
-	for (size_t i = 0; i < sizeof d->digest; i++)
-		snprintf(digest + 2 * i, 3, "%02x", d->digest[i]);
-	call_json(call, 200, json_pack("{s:b, s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:s}", "ok", !d->wrong, "first", number_or_null(d->first),
-	                               "verified", number_or_null(d->verified), "digest", d->verified ? digest : "", "records",
-	                               (json_int_t) d->records, "next", number_or_null(d->next), "wrong", number_or_null(d->wrong),
-	                               "wrong_last", number_or_null(d->wrong ? d->wrong_last : 0), "why", d->why));
+	call_json(call, 200, ledger_verdict_json(d));
 }
 
 static bool read_digest(struct call *call, struct verification *v)

@@ -5,7 +5,6 @@
 
 #include "core/base/clock.h"
 #include "core/base/json.h"
-#include "core/base/money.h"
 #include "core/base/str.h"
 #include "core/control/inner.h"
 
@@ -16,24 +15,6 @@ struct holder {
 	bool all; /* the tenant with all its keys and users */
 	char key[SL_KEY_PREFIX_MAX], user[SL_NAME_MAX], tenant[SL_NAME_MAX];
 };
-
-static const char *metric_name(uint8_t metric)
-{
-	static const char *const names[] = { [QUOTA_REQUESTS] = "requests", [QUOTA_TOKENS] = "tokens",
-		                             [QUOTA_INPUT_TOKENS] = "input_tokens", [QUOTA_OUTPUT_TOKENS] = "output_tokens",
-		                             [QUOTA_CONCURRENCY] = "concurrency", [QUOTA_COST] = "cost" };
-	return metric >= QUOTA_REQUESTS && metric <= QUOTA_COST ? names[metric] : "unknown";
-}
-
-static void window_name(const struct quota_limit *limit, char out[32])
-{
-	static const char *const names[] = { [QUOTA_NONE] = "none", [QUOTA_SLIDING] = "sliding", [QUOTA_DAY] = "day",
-		                             [QUOTA_MONTH] = "month", [QUOTA_TOTAL] = "total" };
-	if (limit->window == QUOTA_SLIDING)
-		clock_duration(limit->window_ms, out, 32);
-	else
-		snprintf(out, 32, "%s", limit->window <= QUOTA_TOTAL ? names[limit->window] : "unknown");
-}
 
 /* The complete scope of a limit on keys, users or tenants, as it is applied to requests: a key's falls back to its user,
  * then to the tenant. */
@@ -48,31 +29,10 @@ static void complete_scope(const char *scope, const struct holder *h, char out[Q
 		snprintf(out, QUOTA_SCOPE_MAX, "tenant:%s", h->tenant);
 }
 
-static json_t *amount(const struct quota_limit *limit, int64_t value)
-{
-	char text[MONEY_TEXT_MAX];
-	if (limit->metric != QUOTA_COST)
-		return json_integer((json_int_t) value);
-	money_text(value, 12, text);
-	return json_string(text);
-}
-
 static void read_state(struct call *call, const struct quota_limit *limit, struct quota_state *out)
 {
 	struct quota_now now = { .mono_ms = control_now_ms(), .wall_ms = clock_wall_ms() };
 	quota_read(call->control->quota, now, limit, out);
-}
-
-static json_t *limit_json(const struct quota_limit *limit, struct quota_state state)
-{
-	char window[32];
-	window_name(limit, window);
-	json_t *out = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "scope", limit->scope, "metric", metric_name(limit->metric), "window",
-	                        window, "used", amount(limit, state.used), "reserved", amount(limit, state.reserved), "max",
-	                        amount(limit, limit->amount));
-	json_set_str(out, "name", str_of(limit->name));
-	json_object_set_new(out, "resets_in_s", json_integer((json_int_t) (state.resets_in_ms + 999) / 1000));
-	return out;
 }
 
 static json_t *find_in(json_t *list, const char *member, const char *name)
@@ -120,7 +80,7 @@ static bool read_holder(struct call *call, struct holder *h)
 /* A limit that each key, user or model has of its own: the limit, without use, for nobody in particular. */
 static json_t *each_json(const struct quota_limit *limit, const char *word)
 {
-	json_t *row = limit_json(limit, (struct quota_state){ 0 });
+	json_t *row = policy_limit_json(limit, &(struct quota_state){ 0 });
 	json_object_set_new(row, "scope", json_sprintf("each %s", word));
 	static const char *const unknown[] = { "used", "reserved", "resets_in_s" };
 	for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
@@ -136,7 +96,7 @@ static void add_used(struct call *call, json_t *out, const struct quota_limit *l
 	str_copy(own.scope, sizeof own.scope, str_of(scope));
 	read_state(call, &own, &state);
 	if ((state.used || state.reserved) && json_array_size(out) < ROWS_MAX)
-		json_array_append_new(out, limit_json(&own, state));
+		json_array_append_new(out, policy_limit_json(&own, &state));
 }
 
 /* The counters of a tenant's keys or users: what a limit of such a scope really counts. */
@@ -177,7 +137,7 @@ static void add_limit(struct call *call, json_t *out, const struct quota_limit *
 	if (!shared && (!h->all || strcmp(limit->scope, "tenant") == 0)) {
 		complete_scope(limit->scope, h, own.scope);
 		read_state(call, &own, &state);
-		json_array_append_new(out, limit_json(&own, state));
+		json_array_append_new(out, policy_limit_json(&own, &state));
 		return;
 	}
 	json_array_append_new(out, each_json(limit, limit->scope));

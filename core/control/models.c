@@ -19,6 +19,8 @@ static json_t *without(json_t *list, const char *field)
 void control_models(struct call *call)
 {
 	json_t *models = fleet_models(call->control->fleet);
+	if (call->who.roles == SL_ROLE_INFER)
+		models = without(models, "endpoints");
 	call_json(call, 200, call_is_operator(call) ? models : without(models, "why"));
 }
 

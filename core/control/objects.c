@@ -245,13 +245,29 @@ static void make_key(struct call *call, const struct identity_key_request *reque
 	store(call, change);
 }
 
+/* A key that administers does not infer: what lies in a program's environment opens no more than models. */
+static bool read_roles(struct call *call, uint32_t *roles)
+{
+	const json_t *words;
+	if (!call_member_strings(call, "roles", 4, &words))
+		return false;
+	bool known = identity_roles_parse(words, roles) && *roles;
+	if (known && (*roles == SL_ROLE_INFER || !(*roles & SL_ROLE_INFER)))
+		return true;
+	call_fail(call, 400, "invalid_roles", "roles", "[\"infer\"], or some of [\"lease\", \"operator\", \"admin\"]", "%s",
+	          known ? "a key with the role infer has no other: make two keys" : "roles are infer, lease, operator and admin");
+	return false;
+}
+
 void control_key_new(struct call *call)
 {
-	static const char *const fields[] = { "tenant", "user", "name", "expires_s", NULL };
+	static const char *const fields[] = { "tenant", "user", "name", "expires_s", "roles", NULL };
 	const char *tenant, *user, *name;
 	int64_t expires_s;
+	uint32_t roles;
 	if (!call_body(call, fields) || !call_member_str(call, "tenant", "", &tenant) || !call_member_str(call, "user", "", &user) ||
-	    !call_member_str(call, "name", "", &name) || !call_member_int(call, "expires_s", 0, INT64_MAX / 2000, 0, &expires_s))
+	    !call_member_str(call, "name", "", &name) || !call_member_int(call, "expires_s", 0, INT64_MAX / 2000, 0, &expires_s) ||
+	    !read_roles(call, &roles))
 		return;
 	if (!tenant[0])
 		tenant = call->who.tenant;
@@ -269,7 +285,7 @@ void control_key_new(struct call *call)
 		return;
 	}
 	struct identity_key_request request = {
-		.tenant = str_of(tenant), .user = str_of(user), .name = str_of(name),
+		.tenant = str_of(tenant), .user = str_of(user), .name = str_of(name), .roles = roles,
 		.expires_ms = expires_s ? clock_wall_ms() + (uint64_t) expires_s * 1000 : 0,
 	};
 	make_key(call, &request);

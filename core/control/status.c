@@ -11,6 +11,7 @@
 #include "core/base/metrics.h"
 #include "core/base/str.h"
 #include "core/control/inner.h"
+#include "core/ledger/bill.h"
 
 void control_healthz(struct call *call)
 {
@@ -101,7 +102,7 @@ static int keep_sum(void *arg, const sl_bill_sum *sum)
 static int ask_today(void *data, const sl_store_ops *store, void *store_self, sl_error *error)
 {
 	struct today *today = data;
-	return control_bill(store, store_self, &today->filter, 0, keep_sum, today, error);
+	return ledger_bill(store, store_self, &today->filter, 0, keep_sum, today, error);
 }
 
 static void need(json_t *list, const char *command, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -204,7 +205,7 @@ static void answer(struct call *call, const sl_bill_sum *today)
 	                     count_state(models, "starting"), "none", count_state(models, "none"), "failed",
 	                     count_state(models, "failed")));
 	merge(out, control->callbacks.gateway_status(control->arg));
-	json_object_set_new(out, "today", today ? control_sum_json(today) : json_null());
+	json_object_set_new(out, "today", today ? ledger_sum_json(today) : json_null());
 	json_object_set_new(out, "currency", json_string(conf->currency));
 	json_object_set_new(out, "agents", pool_agents(control->pool));
 	json_object_set_new(out, "needs_you", needs_you);

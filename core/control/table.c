@@ -4,11 +4,17 @@
 
 #include "core/base/str.h"
 #include "core/control/inner.h"
+#include "core/http/query.h"
 
 static const struct control_route routes[] = {
 	{ "GET", "/healthz", ROLE_OPEN, control_healthz, true },
 	{ "GET", "/readyz", ROLE_OPEN, control_readyz, true },
 	{ "GET", "/metrics", ROLE_OPEN, control_metrics, true },
+	{ "POST", "/v1/session", ROLE_PAGE, control_session_new, false },
+	{ "DELETE", "/v1/session", ROLE_PAGE, control_session_end, false },
+	{ "POST", "/v1/play", ROLE_PAGE, control_play, true },
+	{ "GET", "/v1/me", ROLE_OWN, control_me, true },
+	{ "GET", "/v1/events", ROLE_OWN, control_events, true },
 	{ "GET", "/v1/status", ROLE_ANYONE, control_status, true },
 	{ "GET", "/v1/gpu/devices", ROLE_ANYONE, control_devices, true },
 	{ "POST", "/v1/gpu/devices/{}/{}/drain", ROLE_OPERATOR, control_device_drain, false },
@@ -21,7 +27,7 @@ static const struct control_route routes[] = {
 	{ "POST", "/v1/gpu/leases/{}/stdin", ROLE_ANYONE, control_lease_stdin, true },
 	{ "GET", "/v1/gpu/leases/{}/logs", ROLE_ANYONE, control_lease_logs, true },
 	{ "GET", "/v1/gpu/leases/{}/stream", ROLE_ANYONE, control_lease_stream, true },
-	{ "GET", "/v1/models", ROLE_ANYONE, control_models, true },
+	{ "GET", "/v1/models", ROLE_OWN, control_models, true },
 	{ "POST", "/v1/models/{}/start", ROLE_OPERATOR, control_model_start, false },
 	{ "POST", "/v1/models/{}/stop", ROLE_OPERATOR, control_model_stop, false },
 	/* "org/name" is a model's name as well. */
@@ -31,15 +37,15 @@ static const struct control_route routes[] = {
 	{ "GET", "/v1/tenants", ROLE_OPERATOR, control_tenants, true },
 	{ "POST", "/v1/tenants", ROLE_ADMIN, control_tenant_new, false },
 	{ "DELETE", "/v1/tenants/{}", ROLE_ADMIN, control_tenant_delete, false },
-	{ "GET", "/v1/keys", ROLE_ANYONE, control_keys, true },
+	{ "GET", "/v1/keys", ROLE_OWN, control_keys, true },
 	{ "POST", "/v1/keys", ROLE_ADMIN, control_key_new, false },
 	{ "POST", "/v1/keys/{}/disable", ROLE_ADMIN, control_key_disable, false },
 	{ "POST", "/v1/keys/{}/enable", ROLE_ADMIN, control_key_enable, false },
 	{ "DELETE", "/v1/keys/{}", ROLE_ADMIN, control_key_delete, false },
-	{ "GET", "/v1/usage", ROLE_ANYONE, control_usage, true },
-	{ "GET", "/v1/usage/requests", ROLE_ANYONE, control_usage_requests, true },
-	{ "GET", "/v1/usage/focus", ROLE_ANYONE, control_usage_focus, true },
-	{ "GET", "/v1/limits", ROLE_ANYONE, control_limits, true },
+	{ "GET", "/v1/usage", ROLE_OWN, control_usage, true },
+	{ "GET", "/v1/usage/requests", ROLE_OWN, control_usage_requests, true },
+	{ "GET", "/v1/usage/focus", ROLE_OWN, control_usage_focus, true },
+	{ "GET", "/v1/limits", ROLE_OWN, control_limits, true },
 	{ "POST", "/v1/reload", ROLE_OPERATOR, control_reload, false },
 	{ "POST", "/v1/drain", ROLE_OPERATOR, control_drain, false },
 	{ "POST", "/v1/undrain", ROLE_OPERATOR, control_undrain, false },
@@ -86,7 +92,7 @@ static bool decode_params(const sl_str raw[CALL_PARAMS_MAX], char store[CALL_PAT
 	size_t used = 0;
 	for (size_t i = 0; i < CALL_PARAMS_MAX && raw[i].ptr; i++) {
 		size_t len;
-		if (!control_decode(raw[i], false, store + used, CALL_PATH_MAX - used, &len))
+		if (!http_decode(raw[i], false, store + used, CALL_PATH_MAX - used, &len))
 			return false;
 		params[i] = (sl_str){ store + used, len };
 		used += len + 1;

@@ -4,13 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/json.h"
-#include "core/base/money.h"
 #include "core/base/str.h"
 #include "core/control/focus.h"
 #include "core/control/inner.h"
+#include "core/ledger/bill.h"
 
 enum { ROWS_MAX = 50000, FOCUS_BYTES_MAX = 60 << 20, REQUESTS_DEFAULT = 100, REQUESTS_MAX = 10000 };
 
@@ -43,35 +42,6 @@ static void free_question(void *data)
 	free(q);
 }
 
-static json_t *money_json(uint64_t high, uint64_t low)
-{
-	char text[MONEY_TEXT_MAX];
-	money_text(money_of(high, low), 12, text);
-	return json_string(text);
-}
-
-static json_t *bill_money(uint64_t high, uint64_t low)
-{
-	char text[MONEY_TEXT_MAX];
-	money_text(money_of(high, low), 15, text);
-	return json_string(text);
-}
-
-/* Milliseconds as seconds: fifteen digits of a double hold them exactly for thirty thousand years. */
-static json_t *seconds(int64_t ms)
-{
-	return json_real((double) ms / 1000);
-}
-
-json_t *control_sum_json(const sl_bill_sum *sum)
-{
-	return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "requests", (json_int_t) sum->requests, "input_tokens",
-	                 (json_int_t) sum->input_tokens, "cached_tokens", (json_int_t) sum->cached_tokens, "output_tokens",
-	                 (json_int_t) sum->output_tokens, "gpu_s", seconds(sum->device_ms), "cost",
-	                 bill_money(sum->cost_high, sum->cost_low), "replica_gpu_s", seconds(sum->replica_device_ms), "replica_cost",
-	                 bill_money(sum->replica_cost_high, sum->replica_cost_low));
-}
-
 /* A column that was not grouped by is null; one that was may be empty. */
 static void set_column(json_t *row, const struct question *q, size_t column, const char *value)
 {
@@ -93,7 +63,7 @@ static int add_row(void *arg, const sl_bill_sum *sum)
 		sum->lease };
 	for (size_t i = 0; i < COLUMNS; i++)
 		set_column(row, q, i, values[i]);
-	json_t *numbers = control_sum_json(sum);
+	json_t *numbers = ledger_sum_json(sum);
 	json_object_update(row, numbers);
 	json_decref(numbers);
 	json_array_append_new(q->rows, row);
@@ -104,7 +74,7 @@ static int set_total(void *arg, const sl_bill_sum *sum)
 {
 	struct question *q = arg;
 	json_decref(q->total);
-	q->total = control_sum_json(sum);
+	q->total = ledger_sum_json(sum);
 	return 0;
 }
 
@@ -112,11 +82,11 @@ static int ask_sums(void *data, const sl_store_ops *store, void *store_self, sl_
 {
 	struct question *q = data;
 	static const sl_bill_sum nothing = { .size = sizeof nothing };
-	int code = control_bill(store, store_self, &q->filter, q->by, add_row, q, error);
+	int code = ledger_bill(store, store_self, &q->filter, q->by, add_row, q, error);
 	if (code != SL_OK)
 		return code;
 	set_total(q, &nothing);
-	return control_bill(store, store_self, &q->filter, 0, set_total, q, error);
+	return ledger_bill(store, store_self, &q->filter, 0, set_total, q, error);
 }
 
 static void answer_sums(struct call *call, int code, const sl_error *error)
@@ -153,24 +123,6 @@ static bool read_by(struct call *call, uint32_t *by)
 	return true;
 }
 
-/* A request's id says when it began: "req_", then ten digits of base32 with the milliseconds. */
-static void narrow_to_id(struct question *q)
-{
-	const sl_str id = q->request_id;
-	static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-	uint64_t ms = 0;
-	if (id.len < 14)
-		return;
-	for (size_t i = 4; i < 14; i++) {
-		const char *digit = strchr(digits, id.ptr[i]);
-		if (!digit || !*digit)
-			return;
-		ms = ms << 5 | (uint64_t) (digit - digits);
-	}
-	q->filter.since_ms = ms;
-	q->filter.until_ms = ms + 1;
-}
-
 /* Everybody sees the use of the own tenant, operators everybody's. */
 static struct question *read_question(struct call *call)
 {
@@ -205,7 +157,11 @@ static struct question *read_question(struct call *call)
 	if (!read_by(call, &q->by) || !call_query_time(call, "since", &q->filter.since_ms) ||
 	    !call_query_time(call, "until", &q->filter.until_ms))
 		return NULL;
-	narrow_to_id(q);
+	uint64_t began_ms;
+	if (ledger_id_time(q->request_id, &began_ms)) {
+		q->filter.since_ms = began_ms;
+		q->filter.until_ms = began_ms + 1;
+	}
 	return q;
 }
 
@@ -252,54 +208,10 @@ void control_usage_focus(struct call *call)
 
 /* requests */
 
-static json_t *time_json(uint64_t wall_ms)
-{
-	char text[32];
-	clock_rfc3339(wall_ms, text);
-	return json_string(text);
-}
-
-static json_t *flags_json(uint32_t flags)
-{
-	static const struct {
-		uint32_t bit;
-		const char *word;
-	} words[] = { { SL_USAGE_STREAM, "stream" },
-		      { SL_USAGE_ESTIMATED, "estimated" },
-		      { SL_USAGE_CLIENT_CLOSED, "client_closed" },
-		      { SL_USAGE_UPSTREAM_ERROR, "upstream_error" },
-		      { SL_USAGE_CLAMPED, "clamped" } };
-	json_t *out = json_array();
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		if (flags & words[i].bit)
-			json_array_append_new(out, json_string(words[i].word));
-	return out;
-}
-
-/* Fixed arrays of a record from a file: the terminating NUL is not taken for granted. */
-#define SET_FIELD(object, name, field) json_set_str(object, name, (sl_str){ field, strnlen(field, sizeof(field)) })
-
 static int add_request(void *arg, uint64_t seq, const sl_usage *u)
 {
 	struct question *q = arg;
-	json_t *row = json_object();
-	SET_FIELD(row, "request_id", u->request_id);
-	json_object_set_new(row, "seq", json_integer((json_int_t) seq));
-	json_object_set_new(row, "at", time_json(u->started_ms));
-	SET_FIELD(row, "tenant", u->tenant);
-	SET_FIELD(row, "user", u->user);
-	SET_FIELD(row, "key", u->key);
-	SET_FIELD(row, "model", u->model);
-	SET_FIELD(row, "replica", u->replica);
-	SET_FIELD(row, "door", u->door);
-	json_t *numbers = json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "status", u->status, "tries", u->tries,
-	                            "duration_us", (json_int_t) u->duration_us, "ttft_us", (json_int_t) u->ttft_us, "wait_us",
-	                            (json_int_t) u->wait_us, "input_tokens", (json_int_t) u->input_tokens, "cached_tokens",
-	                            (json_int_t) u->cached_tokens, "output_tokens", (json_int_t) u->output_tokens, "cost",
-	                            money_json(u->cost < 0 ? UINT64_MAX : 0, (uint64_t) u->cost), "flags", flags_json(u->flags));
-	json_object_update(row, numbers);
-	json_decref(numbers);
-	json_array_append_new(q->rows, row);
+	json_array_append_new(q->rows, ledger_usage_json(seq, u));
 	return 0;
 }
 

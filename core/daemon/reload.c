@@ -63,6 +63,7 @@ int daemon_reload(struct daemon *d, struct buf *report)
 	warn_fixed(d->conf, conf, report);
 	plugins_reconfigure(d, conf, report);
 	prices_note(d, conf);
+	ledger_keep(d->ledger, (uint64_t) conf->keep_ms);
 	identity_configure(d->identity, conf);
 	pool_configure(d->pool, conf);
 	char outdated[512];

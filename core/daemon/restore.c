@@ -12,6 +12,8 @@
 #include "core/daemon/daemon.h"
 #include "core/pool/pool.h"
 
+enum { HOUR_MS = 3600 * 1000 };
+
 static const sl_store_ops *store_ops(const struct daemon *d)
 {
 	return plugin_ops(d->store);
@@ -55,7 +57,7 @@ struct horizon {
 
 static struct horizon find_horizon(const struct conf *conf)
 {
-	struct horizon h = { .sliding_ms = 3600 * 1000 }; /* a policy may have windows of its own */
+	struct horizon h = { .sliding_ms = HOUR_MS }; /* a policy may have windows of its own */
 	for (size_t t = 0; t < conf->n_tiers; t++)
 		for (size_t i = 0; i < conf->tiers[t].n_limits; i++) {
 			const struct quota_limit *l = &conf->tiers[t].limits[i];
@@ -107,6 +109,18 @@ static int each_sum(void *arg, const sl_usage_sum *s)
 	return 0;
 }
 
+/* Use of late whose records are gone already: as if all of its hour had been at its end. */
+static int each_folded(void *arg, const sl_fold_sum *s)
+{
+	const struct restoring *at = arg;
+	int64_t cost = s->cost_high || s->cost_low > INT64_MAX ? INT64_MAX : (int64_t) s->cost_low;
+	const struct quota_use use = { .requests = s->requests, .input_tokens = s->input_tokens, .output_tokens = s->output_tokens,
+		.cost = cost };
+	uint64_t end_ms = s->hour_ms + HOUR_MS - 1;
+	charge(arg, s->tenant, s->user, s->key, end_ms < at->now.wall_ms ? end_ms : at->now.wall_ms, &use);
+	return 0;
+}
+
 static uint64_t month_start_ms(uint64_t wall_ms)
 {
 	time_t seconds = (time_t) (wall_ms / 1000);
@@ -122,15 +136,19 @@ int restore_quota(struct daemon *d, sl_error *error)
 	struct horizon h = find_horizon(d->conf);
 	uint64_t wall = clock_wall_ms();
 	struct restoring at = { .d = d, .now = { .mono_ms = clock_mono_ns() / 1000000, .wall_ms = wall } };
-	/* Recent use row by row, older use as sums of days: together each row once. */
-	uint64_t recent = wall > h.sliding_ms ? wall - h.sliding_ms : 0;
+	/* Recent use row by row, older use as sums of days: together each row once. Where records are kept for a shorter time
+	 * than limits look back, use of whole hours stands for them: from a full hour on, or one would be missed. */
+	uint64_t recent = wall > h.sliding_ms ? (wall - h.sliding_ms) / HOUR_MS * HOUR_MS : 0;
 	sl_usage_filter filter = { .size = sizeof filter, .since_ms = recent };
-	int code = store_ops(d)->usage_scan(plugin_self(d->store), &filter, 0, each_use, &at, error);
+	const sl_store_ops *ops = store_ops(d);
+	int code = ops->usage_scan(plugin_self(d->store), &filter, 0, each_use, &at, error);
+	if (code == SL_OK && SL_STORE_HAS(ops, fold_scan))
+		code = ops->fold_scan(plugin_self(d->store), &filter, each_folded, &at, error);
 	uint64_t since = h.total ? 1 : month_start_ms(wall);
 	if (code != SL_OK || (!h.total && !h.month) || since >= recent)
 		return code;
 	filter = (sl_usage_filter){ .size = sizeof filter, .since_ms = since, .until_ms = recent };
-	return store_ops(d)->usage_sum(plugin_self(d->store), &filter, SL_BY_DAY | SL_BY_TENANT | SL_BY_USER | SL_BY_KEY, each_sum,
+	return ops->usage_sum(plugin_self(d->store), &filter, SL_BY_DAY | SL_BY_TENANT | SL_BY_USER | SL_BY_KEY, each_sum,
 	                               &at, error);
 }
 

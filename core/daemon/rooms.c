@@ -56,7 +56,7 @@ static int open_ledger(struct daemon *d, sl_error *error)
 	struct ledger_options options = { .folder = folder, .segment_bytes = (uint64_t) d->conf->journal_bytes,
 		/* Where no answer waits for it, a commit may gather more. */
 		.commit_gap_us = (uint64_t) (d->conf->durable ? d->conf->commit_gap_us : ASYNC_GAP_US), .store = plugin_ops(d->store), .store_self = plugin_self(d->store),
-		.committed = on_committed, .state = on_ledger_state, .arg = d };
+		.keep_ms = (uint64_t) d->conf->keep_ms, .committed = on_committed, .state = on_ledger_state, .arg = d };
 	/* Objects, leases and use are read before the ledger's thread has the store to itself: what the journal holds and
 	 * the store lacks is fed by ledger_open, so it comes first. */
 	d->ledger = ledger_open(&options, error);

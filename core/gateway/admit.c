@@ -107,7 +107,8 @@ static void pick_shown(struct request *r, const struct policy_admission *a)
 {
 	for (unsigned i = 0; i < a->n_limits; i++) {
 		const struct quota_limit *l = &a->limits[i];
-		int slot = l->metric == QUOTA_REQUESTS ? 0 : l->metric == QUOTA_TOKENS ? 1 : -1;
+		int slot = l->metric == QUOTA_REQUESTS ? SHOWN_REQUESTS : l->metric == QUOTA_TOKENS ? SHOWN_TOKENS
+			: l->metric == QUOTA_COST ? SHOWN_COST : -1;
 		if (slot >= 0 && !r->has_shown[slot]) {
 			r->shown[slot] = *l;
 			r->has_shown[slot] = true;

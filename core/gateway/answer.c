@@ -122,6 +122,8 @@ static void send_answer(struct client *c, struct request *r, int status, const c
 	buf_printf(&out, "HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n", status, answer_reason(status));
 	if (r)
 		answer_headers(r, &out);
+	if (r && r->door)
+		receipt_field(r, &out);
 	buf_puts(&out, extra_headers);
 	if (!c->keep_alive || c->socket.worker->draining)
 		buf_puts(&out, "connection: close\r\n");

@@ -56,6 +56,7 @@ void drain_step(struct worker *w)
 	if (pending && w->now_ms < w->drain_until_ms + 2000)
 		return;
 	close_idle_clients(w, true);
+	own_abandon(w);
 	if (w->requests && w->now_ms < w->drain_until_ms + 7000)
 		return; /* a message of an authentication or a replica is still to come */
 	upstream_close_idle(w);

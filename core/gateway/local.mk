@@ -13,6 +13,8 @@ core_gateway_libgateway_a_SOURCES = \
 	core/gateway/gateway.c core/gateway/gateway.h \
 	core/gateway/listener.c \
 	core/gateway/log.c \
+	core/gateway/own.c \
+	core/gateway/receipt.c \
 	core/gateway/relay.c \
 	core/gateway/request.c \
 	core/gateway/routing.c \

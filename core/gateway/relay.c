@@ -23,7 +23,7 @@ struct segments {
 static bool passes_header(const struct http_head *head, const struct http_header *h)
 {
 	static const sl_str ours[] = { STR("content-length"), STR("x-request-id"), STR("server"), STR("date"), STR("alt-svc"),
-		STR("set-cookie"), STR("content-encoding"), STR("request-id") };
+		STR("set-cookie"), STR("content-encoding"), STR("request-id"), STR("sluice-receipt") };
 	if (h->value.len == 0 || http_is_hop_header(head, h->name))
 		return false;
 	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
@@ -289,18 +289,25 @@ static bool take_piece(struct request *r, struct upstream *u, sl_str piece, stru
 	return !u->partial.failed;
 }
 
-/* The words that end a stream, where they are not held already. */
+/* The receipt, and the words that end a stream. Where those are held already it goes before them: behind them nobody
+ * need read on. */
 static void put_last(struct request *r)
 {
+	struct buf *end = &r->worker->scratch, held = { 0 };
+	buf_clear(end);
+	receipt_comment(r, end);
 	if (!doors[r->door].typed) {
-		frame(r, &r->hold, (sl_str){ done_event, sizeof done_event - 1 });
+		buf_put(end, done_event, sizeof done_event - 1);
 	} else if (!r->done_seen) {
-		struct buf text = { 0 };
-		door_end(r, &text);
-		frame(r, &r->hold, buf_str(&text));
-		r->hold.failed |= text.failed;
-		buf_free(&text);
+		door_end(r, end);
+	} else {
+		held = r->hold;
+		r->hold = (struct buf){ 0 };
 	}
+	frame(r, &r->hold, buf_str(end));
+	buf_put(&r->hold, held.data, held.len);
+	r->hold.failed |= end->failed || held.failed;
+	buf_free(&held);
 }
 
 static void finish_stream(struct request *r)
@@ -452,6 +459,7 @@ static void end_head(struct request *r, struct buf *head, size_t length)
 {
 	if (r->worker->draining && r->client)
 		r->client->keep_alive = false;
+	receipt_field(r, head);
 	buf_puts(head, r->client && !r->client->keep_alive ? "connection: close\r\ncontent-length: " : "content-length: ");
 	buf_put_u64(head, length);
 	buf_puts(head, "\r\n\r\n");
@@ -511,7 +519,7 @@ static bool begin_again(struct request *r, const char *code)
 	dispatch_done(r, true);
 	buf_clear(&r->hold);
 	buf_free(&r->tail);
-	r->fresh = r->passing = r->finished = false;
+	r->fresh = r->passing = r->finished = r->counted = false;
 	r->whole = (sl_str){ NULL, 0 };
 	r->answer_bytes = 0;
 	r->status = 0;
@@ -536,6 +544,7 @@ void relay_broken(struct request *r, const char *code, const char *text)
 	buf_clear(&r->hold);
 	if (r->sse) {
 		struct buf event = { 0 };
+		receipt_comment(r, &event);
 		answer_event(&event, r, code, text);
 		frame(r, &r->hold, buf_str(&event));
 		frame_end(r, &r->hold);

@@ -17,19 +17,27 @@ enum { FREE_REQUESTS_MAX = 256, TEXT_KEPT_MAX = 4096, AUTH_MS = 5000 };
 struct path {
 	sl_str path, method;
 	enum body_door door; /* 0: answered here */
+	enum own_page own;   /* 0: nothing of the caller's own */
 };
 static const struct path paths[] = {
-	{ STR("/v1/chat/completions"), STR("POST"), BODY_CHAT },
-	{ STR("/v1/completions"), STR("POST"), BODY_COMPLETIONS },
-	{ STR("/v1/embeddings"), STR("POST"), BODY_EMBEDDINGS },
-	{ STR("/v1/models"), STR("GET"), 0 },
-	{ STR("/healthz"), STR("GET"), 0 },
-	{ STR("/readyz"), STR("GET"), 0 },
-	{ STR("/v1/messages"), STR("POST"), BODY_MESSAGES },
-	{ STR("/v1/messages/count_tokens"), STR("POST"), BODY_COUNT_TOKENS },
-	{ STR("/v1/responses"), STR("POST"), BODY_RESPONSES },
-	{ STR("/v1/rerank"), STR("POST"), BODY_RERANK },
-	{ STR("/v1/score"), STR("POST"), BODY_SCORE },
+	{ STR("/v1/chat/completions"), STR("POST"), BODY_CHAT, 0 },
+	{ STR("/v1/completions"), STR("POST"), BODY_COMPLETIONS, 0 },
+	{ STR("/v1/embeddings"), STR("POST"), BODY_EMBEDDINGS, 0 },
+	{ STR("/v1/models"), STR("GET"), 0, 0 },
+	{ STR("/healthz"), STR("GET"), 0, 0 },
+	{ STR("/readyz"), STR("GET"), 0, 0 },
+	{ STR("/v1/messages"), STR("POST"), BODY_MESSAGES, 0 },
+	{ STR("/v1/messages/count_tokens"), STR("POST"), BODY_COUNT_TOKENS, 0 },
+	{ STR("/v1/responses"), STR("POST"), BODY_RESPONSES, 0 },
+	{ STR("/v1/rerank"), STR("POST"), BODY_RERANK, 0 },
+	{ STR("/v1/score"), STR("POST"), BODY_SCORE, 0 },
+	{ STR("/v1/me"), STR("GET"), 0, OWN_ME },
+	{ STR("/v1/usage"), STR("GET"), 0, OWN_USAGE },
+};
+/* Paths with a name behind them. */
+static const struct path prefixes[] = {
+	{ STR("/v1/models/"), STR("GET"), 0, 0 },
+	{ STR("/v1/usage/"), STR("GET"), 0, OWN_REQUEST },
 };
 
 /* "req_" and 26 characters of base32: 48 bits of milliseconds, so that ids sort by time, and 82 of chance. */
@@ -89,7 +97,7 @@ void request_free(struct request *r)
 	if (r->client && r->client->request == r)
 		r->client->request = NULL;
 	r->client = NULL;
-	if (r->auth_pending || r->waiter_live) {
+	if (r->auth_pending || r->own_pending || r->waiter_live) {
 		r->free_later = true; /* a message of ours is still on its way to us */
 		return;
 	}
@@ -99,6 +107,7 @@ void request_free(struct request *r)
 	worker_count(&w->n_active, -1);
 	routing_free(r);
 	door_free(r);
+	own_end(r);
 	if (r->text.room > TEXT_KEPT_MAX)
 		buf_free(&r->text);
 	buf_clear(&r->text);
@@ -234,9 +243,11 @@ void request_authenticated(struct request *r, int code, const sl_error *error)
 		refuse_identity(r, code, error, true); /* a plugin took it up */
 }
 
-static const struct path *find_path(sl_str path, sl_str method, bool *path_known)
+/* *name: what stands behind a prefix. */
+static const struct path *find_path(sl_str path, sl_str method, bool *path_known, sl_str *name)
 {
 	*path_known = false;
+	*name = (sl_str){ NULL, 0 };
 	if (str_eq(method, STR("HEAD")))
 		method = STR("GET"); /* answered alike, without the body */
 	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
@@ -245,6 +256,14 @@ static const struct path *find_path(sl_str path, sl_str method, bool *path_known
 		*path_known = true;
 		if (str_eq(method, paths[i].method))
 			return &paths[i];
+	}
+	for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+		const struct path *p = &prefixes[i];
+		if (*path_known || !str_starts(path, p->path) || path.len == p->path.len)
+			continue;
+		*path_known = true;
+		*name = (sl_str){ path.ptr + p->path.len, path.len - p->path.len };
+		return str_eq(method, p->method) ? p : NULL;
 	}
 	return NULL;
 }
@@ -339,14 +358,19 @@ static void read_fields(const struct http_head *head, struct fields *out)
 	}
 }
 
-static bool begin_authenticated(struct client *c, const struct fields *fields, const struct path *p, sl_str model)
+static bool begin_authenticated(struct client *c, const struct fields *fields, const struct path *p, sl_str query, sl_str name)
 {
 	struct request *r = request_new(c);
 	if (!r)
 		return refuse(c, 503, "server_error", "overloaded", "Out of memory. Try again in a moment.");
-	r->door = p ? p->door : 0;
-	if (!r->door)
-		str_copy(r->model_name, sizeof r->model_name, model);
+	r->door = p->door;
+	if (p->own && !own_begin(r, p->own, query, name)) {
+		answer_error(c, r, &(struct answer_error){ .status = 503, .type = "server_error", .code = "overloaded",
+			.message = "Out of memory. Try again in a moment.", .retry_ms = 1000 });
+		return true;
+	}
+	if (!r->door && !p->own)
+		str_copy(r->model_name, sizeof r->model_name, name);
 	r->version = c->anthropic ? door_version(fields->version) : NULL;
 	copy_traceparent(r, fields->traceparent);
 	sl_auth_request request = { .size = sizeof request, .door = SL_DOOR_INFERENCE,
@@ -365,16 +389,9 @@ static bool begin_authenticated(struct client *c, const struct fields *fields, c
 
 bool request_begin(struct client *c, const struct http_head *head)
 {
-	static const char models_prefix[] = "/v1/models/";
 	bool known;
-	const struct path *p = find_path(head->path, head->method, &known);
-	sl_str model = { NULL, 0 };
-	if (!p && !known && str_starts(head->path, STR(models_prefix)) && head->path.len > sizeof models_prefix - 1) {
-		known = true;
-		model = (sl_str){ head->path.ptr + sizeof models_prefix - 1, head->path.len - (sizeof models_prefix - 1) };
-		if (str_eq(head->method, STR("GET")) || str_eq(head->method, STR("HEAD")))
-			p = &paths[3];
-	}
+	sl_str name;
+	const struct path *p = find_path(head->path, head->method, &known, &name);
 	if (!known && !known_method(head->method))
 		return refuse(c, 501, "invalid_request_error", "unknown_method", "This method is not known here.");
 	if (!known)
@@ -402,12 +419,16 @@ bool request_begin(struct client *c, const struct http_head *head)
 	if (c->anthropic && !door_version(fields.version))
 		return refuse(c, 400, "invalid_request_error", "unknown_version",
 		              "This anthropic-version is not known here: 2023-06-01 and 2026-10-21 are.");
-	return begin_authenticated(c, &fields, p, model);
+	return begin_authenticated(c, &fields, p, head->query, name);
 }
 
 void request_body(struct request *r)
 {
 	struct client *c = r->client;
+	if (r->own) {
+		own_answer(r);
+		return;
+	}
 	if (!r->door) {
 		answer_models(r, str_of(r->model_name));
 		return;
@@ -438,13 +459,18 @@ void request_client_gone(struct request *r)
 	if (r->status == 0)
 		r->status = 499;
 	r->flags |= SL_USAGE_CLIENT_CLOSED;
-	settle_request(r);
+	if (r->door)
+		settle_request(r);
 	request_free(r);
 }
 
 void request_expired(struct request *r)
 {
 	struct client *c = r->client;
+	if (r->stage == REQUEST_ASK) {
+		own_late(r);
+		return;
+	}
 	if (r->stage != REQUEST_WAIT)
 		return;
 	if (r->waiter_live && route_cancel(r->route_model, &r->waiter))

@@ -89,10 +89,10 @@ static void count(struct request *r, uint64_t duration_us, uint64_t ttft_us)
 		metrics_observe(m->first_byte, ttft_us);
 }
 
-static void record(struct request *r, uint64_t duration_us, uint64_t ttft_us, int64_t cost)
+static void record(struct request *r, uint64_t duration_us, uint64_t ttft_us)
 {
 	sl_usage u = { .started_ms = r->started_ms, .duration_us = duration_us, .ttft_us = ttft_us, .wait_us = r->wait_ns / 1000,
-		.input_tokens = r->usage.input, .cached_tokens = r->usage.cached, .output_tokens = r->usage.output, .cost = cost,
+		.input_tokens = r->usage.input, .cached_tokens = r->usage.cached, .output_tokens = r->usage.output, .cost = r->cost,
 		.flags = r->flags, .status = r->status, .tries = (uint16_t) r->n_tried };
 	memcpy(u.request_id, r->id, sizeof u.request_id);
 	memcpy(u.tenant, r->identity.tenant, sizeof u.tenant);
@@ -104,6 +104,15 @@ static void record(struct request *r, uint64_t duration_us, uint64_t ttft_us, in
 	r->seq = ledger_append(r->worker->gateway->options.ledger, SL_RECORD_USAGE, (sl_str){ NULL, 0 }, &u, sizeof u);
 }
 
+void settle_count(struct request *r)
+{
+	if (r->counted || !r->sent)
+		return;
+	r->counted = true;
+	complete_usage(r);
+	r->cost = cost_of(r);
+}
+
 void settle_request(struct request *r)
 {
 	struct worker *w = r->worker;
@@ -113,20 +122,17 @@ void settle_request(struct request *r)
 	uint64_t now = r->whole.ptr ? r->first_byte_ns : uv_hrtime(); /* all in one piece: a moment ago */
 	uint64_t duration_us = (now - r->started_ns) / 1000;
 	uint64_t ttft_us = r->first_byte_ns ? (r->first_byte_ns - r->started_ns) / 1000 : 0;
-	int64_t cost = 0;
 	if (r->streaming)
 		r->flags |= SL_USAGE_STREAM;
-	if (r->sent) {
-		complete_usage(r);
-		cost = cost_of(r);
-		record(r, duration_us, ttft_us, cost);
-	}
+	settle_count(r);
+	if (r->sent)
+		record(r, duration_us, ttft_us);
 	if (r->reserved) {
 		struct quota_use used = { .requests = r->sent };
 		if (r->sent) {
 			used.input_tokens = r->usage.input;
 			used.output_tokens = r->usage.output;
-			used.cost = cost;
+			used.cost = r->cost;
 		}
 		struct quota_now at = { .mono_ms = w->now_ms, .wall_ms = r->started_ms + duration_us / 1000 };
 		quota_settle(w->gateway->options.quota, at, &r->reservation, &used);
@@ -140,7 +146,7 @@ void settle_request(struct request *r)
 		w->retry_tokens = 3 + r->generation->conf->retry_ratio * 100;
 	count(r, duration_us, ttft_us);
 	if (r->generation->conf->log_requests)
-		request_log(r, duration_us, cost);
+		request_log(r, duration_us, r->cost);
 }
 
 /* Small answers go out at the end of the batch, in one piece each, so that whoever waits for many of them is not woken

@@ -93,6 +93,7 @@ struct worker {
 	unsigned n_free_requests;
 	struct upstream *idle[POOL_BUCKETS];
 	uint16_t n_idle[POOL_BUCKETS];
+	unsigned n_questions;       /* of callers, that the ledger's thread has */
 
 	struct request *held_first, **held_last; /* answers that wait for the ledger, in order of their records */
 	atomic_bool holding;        /* someone waits: the ledger's thread looks */
@@ -211,7 +212,8 @@ void upstream_close_idle(struct worker *w);
 void upstream_detach(struct upstream *u);
 
 /* request.c and its kin: a request's life. */
-enum request_stage { REQUEST_AUTH, REQUEST_READ, REQUEST_WAIT, REQUEST_SENT, REQUEST_RELAY, REQUEST_HELD, REQUEST_OVER };
+enum { SHOWN_REQUESTS, SHOWN_TOKENS, SHOWN_COST, SHOWN };
+enum request_stage { REQUEST_AUTH, REQUEST_READ, REQUEST_ASK, REQUEST_WAIT, REQUEST_SENT, REQUEST_RELAY, REQUEST_HELD, REQUEST_OVER };
 struct request {
 	struct request *next, **link; /* worker's list */
 	struct request *next_held;
@@ -223,8 +225,9 @@ struct request {
 	enum body_door door;
 	const char *version;         /* of Anthropic's doors, else NULL */
 	enum body_door spoken;       /* to the engine: the same door, or the one that it is translated to */
-	bool settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
-	bool done_seen, finished, auth_pending, free_later;
+	struct own *own;             /* a question about the caller itself, see own.c; NULL: none */
+	bool counted, settled, head_sent, streaming, sse, passing, passing_chunked, client_gone, waiter_live, reserved;
+	bool done_seen, finished, auth_pending, own_pending, free_later;
 	bool complete;               /* the engine's answer came whole */
 	bool sent;                   /* to an engine, at least once */
 	bool fresh;                  /* a plain answer whose head lies in the worker's scratch */
@@ -247,7 +250,7 @@ struct request {
 	size_t text_len;
 	int64_t max_output;          /* bound that is sent to the engine, 0: none */
 	int priority;
-	bool has_shown[2];
+	bool has_shown[SHOWN];
 	struct route_use use;        /* of the replica, and what routing knows of the prompt */
 	void *prompt_keys;           /* memory of use.keys and its hold */
 	struct route_waiter waiter;
@@ -257,6 +260,7 @@ struct request {
 	uint64_t queued_ns, wait_ns; /* in the queue since, and how long before that */
 	uint64_t started_ms;         /* Unix time */
 	struct body_usage usage;
+	int64_t cost;                /* of it, once it is counted */
 	int64_t events;              /* with content, of a stream */
 	uint64_t answer_bytes;
 	struct buf hold;             /* the end of the answer, until its record is durable */
@@ -269,7 +273,7 @@ struct request {
 
 	/* Large, and not cleared for a new request: each is filled before it is looked at. */
 	struct quota_reservation reservation; /* n is 0 until then */
-	struct quota_limit shown[2]; /* limits for the rate-limit headers: requests, tokens; see has_shown */
+	struct quota_limit shown[SHOWN]; /* limits that answers speak of; see has_shown */
 	struct body body;
 };
 
@@ -324,12 +328,18 @@ void relay_usage(struct request *r, const struct body_usage *usage);
 void relay_broken(struct request *r, const char *code, const char *text);
 
 /* settle.c */
+/* Its use and its cost are what they are: the answer is complete, or will not be. Once. */
+void settle_count(struct request *r);
 void settle_request(struct request *r);
 /* Settles, then lets the end of the answer go out when the record is durable. head: what is in r->hold or in the
  * worker's scratch; body: what follows it, in the arena, or nothing. */
 void settle_and_finish(struct request *r, sl_str head, sl_str body);
 void settle_release_held(struct worker *w, uint64_t committed);
 void settle_finish(struct request *r);
+
+/* receipt.c: what it used and cost, as a field of a head and as a comment of a stream. Counts it: the end has come. */
+void receipt_field(struct request *r, struct buf *out);
+void receipt_comment(struct request *r, struct buf *out);
 
 /* answer.c: answers of our own. */
 struct answer_error {
@@ -351,6 +361,17 @@ const char *answer_reason(int status);
 void answer_headers(struct request *r, struct buf *out);
 /* JSON list of the models that the caller may use, or one of them. */
 void answer_models(struct request *r, sl_str name);
+
+/* own.c: what callers ask about themselves. */
+enum own_page { OWN_NONE, OWN_ME, OWN_USAGE, OWN_REQUEST };
+/* Keeps what is asked for; `id` of OWN_REQUEST. False: no memory. */
+bool own_begin(struct request *r, enum own_page page, sl_str query, sl_str id);
+/* The caller is known. */
+void own_answer(struct request *r);
+/* The ledger takes too long. */
+void own_late(struct request *r);
+void own_end(struct request *r);
+void own_abandon(struct worker *w);
 
 /* edit.c: the body as the engine gets it. */
 enum { EDITS_MAX = BODY_STRIP_MAX + 8 };

@@ -195,9 +195,14 @@ static void read_peer(struct server_connection *c)
 	struct ucred peer;
 	socklen_t len = sizeof peer;
 	if (!c->server->is_unix) {
+		struct sockaddr_storage from;
+		int size = sizeof from;
 		uv_tcp_nodelay(&c->socket.tcp, 1);
+		if (uv_tcp_getpeername(&c->socket.tcp, (struct sockaddr *) &from, &size) == 0)
+			uv_ip_name((struct sockaddr *) &from, c->x.peer, sizeof c->x.peer);
 		return;
 	}
+	strcpy(c->x.peer, "unix");
 	if (uv_fileno(&c->socket.handle, &fd) != 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
 		return;
 	c->x.has_peercred = true;

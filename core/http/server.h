@@ -22,6 +22,7 @@ struct http_exchange {
 	bool has_peercred;  /* Unix sockets: the three below are from the kernel */
 	uint32_t peer_uid, peer_gid;
 	int32_t peer_pid;
+	char peer[48];      /* address without port, or "unix" */
 	/* For the handler. on_close is called once, when the exchange is over for whatever reason; `gone` tells
 	 * whether the client went before the end of the answer. */
 	void *data;
@@ -63,6 +64,8 @@ void http_respond_error(struct http_exchange *x, int status, const char *code, c
 void http_respond_begin(struct http_exchange *x, int status, const char *type);
 bool http_respond_chunk(struct http_exchange *x, sl_str data);
 void http_respond_end(struct http_exchange *x);
+/* Ends the exchange in the middle of such an answer: the connection is cut, so that the client sees that it is not whole. */
+void http_respond_abort(struct http_exchange *x);
 /* Bytes that wait to be written to this client. */
 size_t http_respond_backlog(const struct http_exchange *x);
 

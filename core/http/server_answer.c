@@ -264,6 +264,13 @@ void http_respond_end(struct http_exchange *x)
 	end(c);
 }
 
+void http_respond_abort(struct http_exchange *x)
+{
+	struct server_connection *c = connection_of(x);
+	server_cut(c);
+	end(c);
+}
+
 size_t http_respond_backlog(const struct http_exchange *x)
 {
 	const struct server_connection *c = connection_of(x);

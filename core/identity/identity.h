@@ -64,4 +64,9 @@ void identity_tier(struct identity *id, sl_str tenant, char out[SL_NAME_MAX]);
 bool identity_queue_allowed(struct identity *id, sl_str tenant, sl_str queue);
 void identity_default_queue(struct identity *id, sl_str tenant, char out[SL_NAME_MAX]);
 
+/* Roles as a list of words, and back: infer, lease, operator, admin. NULL or null: infer. False: another word, or no
+ * list. */
+json_t *identity_roles_json(uint32_t roles);
+bool identity_roles_parse(const json_t *words, uint32_t *roles);
+
 #endif

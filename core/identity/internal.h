@@ -86,7 +86,5 @@ const char *key_name(const struct key *k);
 int key_apply(struct identity *id, sl_str prefix, const json_t *object, sl_error *error); /* takes the lock itself */
 
 /* roles.c: "infer", "lease", "operator", "admin". New reference. */
-json_t *roles_json(uint32_t roles);
-bool roles_parse(const json_t *value, uint32_t *roles);
 
 #endif

@@ -77,7 +77,7 @@ static json_t *key_object(sl_str tenant, sl_str user, sl_str name, const uint8_t
 	json_set_str(object, "tenant", tenant);
 	json_set_str(object, "user", user);
 	json_set_str(object, "digest", str_of(hex));
-	json_object_set_new(object, "roles", roles_json(roles));
+	json_object_set_new(object, "roles", identity_roles_json(roles));
 	json_object_set_new(object, "created_ms", json_integer((json_int_t) created_ms));
 	json_object_set_new(object, "expires_ms", json_integer((json_int_t) expires_ms));
 	json_object_set_new(object, "disabled", json_boolean(disabled));
@@ -172,7 +172,7 @@ static json_t *key_json(const struct key *k, uint64_t wall_ms)
 	json_set_str(object, "tenant", str_of(k->tenant->name));
 	json_set_str(object, "user", str_of(key_user(k)));
 	json_set_str(object, "state", str_of(key_state(k, wall_ms)));
-	json_object_set_new(object, "roles", roles_json(k->roles));
+	json_object_set_new(object, "roles", identity_roles_json(k->roles));
 	json_object_set_new(object, "created_at", time_json(k->created_ms));
 	json_object_set_new(object, "last_used_at", time_json(atomic_load_explicit(&k->used_ms, memory_order_relaxed)));
 	json_object_set_new(object, "expires_at", time_json(k->expires_ms));

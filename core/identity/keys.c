@@ -75,7 +75,7 @@ static int key_parse(sl_str prefix, const json_t *object, struct key *out, sl_er
 		                 KEY_PREFIX_CHARS);
 	if (!hex_parse(json_get_str(object, "digest", NULL), out->digest))
 		return error_set(error, SL_EINVAL, "key %s: its digest is not 64 hex digits", out->prefix);
-	if (!roles_parse(json_object_get(object, "roles"), &out->roles))
+	if (!identity_roles_parse(json_object_get(object, "roles"), &out->roles))
 		return error_set(error, SL_EINVAL, "key %s: roles is a list of infer, lease, operator, admin", out->prefix);
 	if (user_len >= SL_NAME_MAX || name_len >= SL_NAME_MAX)
 		return error_set(error, SL_EINVAL, "key %s: user and name have at most %d characters", out->prefix, SL_NAME_MAX - 1);

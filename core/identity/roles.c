@@ -11,7 +11,7 @@ static const struct {
 };
 enum { WORDS = sizeof words / sizeof words[0] };
 
-json_t *roles_json(uint32_t roles)
+json_t *identity_roles_json(uint32_t roles)
 {
 	json_t *array = json_array();
 	for (int i = 0; i < WORDS; i++)
@@ -20,7 +20,7 @@ json_t *roles_json(uint32_t roles)
 	return array;
 }
 
-bool roles_parse(const json_t *value, uint32_t *roles)
+bool identity_roles_parse(const json_t *value, uint32_t *roles)
 {
 	*roles = SL_ROLE_INFER;
 	if (!value || json_is_null(value))

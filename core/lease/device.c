@@ -119,6 +119,7 @@ int devices_update(struct devices *devices, const char *machine, const json_t *t
 	str_copy(d->health, sizeof d->health, str_of(health));
 	d->health_reason[0] = '\0';
 	copy_text(d->health_reason, sizeof d->health_reason, told, "reason");
+	d->suspends = json_get_bool(told, "suspends", false);
 	d->present = strcmp(health, "lost") != 0;
 	if (!d->present && !was_lost)
 		strike(d);

@@ -29,6 +29,7 @@ struct device {
 	bool present;          /* its agent is there and has it */
 	bool drain;            /* an operator's wish */
 	bool faulty;           /* stays until an operator or a passed check clears it */
+	bool suspends;         /* its backend can suspend what runs on it */
 	bool unsaved;          /* drain and faulty have changed since the ledger took them */
 	unsigned strikes;      /* times that it was lost; DEVICE_STRIKES of them make it faulty */
 	char reason[SL_ERROR_TEXT]; /* why it is faulty or drained */

@@ -21,10 +21,14 @@ static const struct {
 	[LEASE_GRANTED] = { "granted", BIT(QUEUED) | BIT(PREPARED) | BIT(CANCELLED) | BIT(PREEMPTED) | BIT(FAILED) },
 	[LEASE_PREPARED] = { "prepared", BIT(QUEUED) | BIT(RUNNING) | BIT(RELEASING) | BIT(ENDED) | BIT(EXPIRED) |
 	                     BIT(FAILED) },
-	[LEASE_RUNNING] = { "running", BIT(SUSPENDED) | BIT(RELEASING) | BIT(ENDED) | BIT(EXPIRED) | BIT(PREEMPTED) |
+	[LEASE_RUNNING] = { "running", BIT(SUSPENDING) | BIT(RELEASING) | BIT(ENDED) | BIT(EXPIRED) | BIT(PREEMPTED) |
 	                    BIT(FAILED) },
-	[LEASE_SUSPENDED] = { "suspended", BIT(RUNNING) | BIT(RELEASING) | BIT(ENDED) | BIT(EXPIRED) | BIT(PREEMPTED) |
+	[LEASE_SUSPENDING] = { "suspending", BIT(SUSPENDED) | BIT(RELEASING) | BIT(ENDED) | BIT(EXPIRED) | BIT(PREEMPTED) |
+	                       BIT(FAILED) },
+	[LEASE_SUSPENDED] = { "suspended", BIT(RESUMING) | BIT(RELEASING) | BIT(ENDED) | BIT(EXPIRED) | BIT(PREEMPTED) |
 	                      BIT(FAILED) },
+	[LEASE_RESUMING] = { "resuming", BIT(RUNNING) | BIT(SUSPENDED) | BIT(RELEASING) | BIT(ENDED) | BIT(EXPIRED) |
+	                     BIT(PREEMPTED) | BIT(FAILED) },
 	[LEASE_RELEASING] = { "releasing", BIT(ENDED) | BIT(CANCELLED) | BIT(EXPIRED) | BIT(PREEMPTED) | BIT(FAILED) },
 	[LEASE_ENDED] = { "ended", 0 },
 	[LEASE_DENIED] = { "denied", 0 },
@@ -64,9 +68,14 @@ bool lease_state_over(enum lease_state state)
 	return known(state) && states[state].next == 0;
 }
 
-bool lease_state_holds(enum lease_state state)
+bool lease_holds(const struct lease *lease)
 {
-	return state == LEASE_GRANTED || state == LEASE_PREPARED || state == LEASE_RUNNING || state == LEASE_RELEASING;
+	return lease->state >= LEASE_GRANTED && lease->state <= LEASE_RELEASING && lease->state != LEASE_SUSPENDED && !lease->parked;
+}
+
+bool lease_state_started(enum lease_state state)
+{
+	return state >= LEASE_RUNNING && state <= LEASE_RESUMING;
 }
 
 static bool waits(enum lease_state state)
@@ -74,9 +83,10 @@ static bool waits(enum lease_state state)
 	return state == LEASE_REQUESTED || state == LEASE_QUEUED;
 }
 
-static bool runs(enum lease_state state)
+static bool runs(const struct lease *lease)
 {
-	return state == LEASE_RUNNING || state == LEASE_RELEASING;
+	return lease->state == LEASE_RUNNING || lease->state == LEASE_SUSPENDING ||
+	       (lease->state == LEASE_RELEASING && !lease->parked);
 }
 
 void lease_id(uint64_t number, char out[LEASE_ID_MAX])
@@ -132,11 +142,13 @@ int lease_change(struct lease *lease, enum lease_state to, struct lease_now now,
 	lease->wait_ms = lease_wait_ms(lease, now);
 	lease->run_ms = lease_run_ms(lease, now);
 	lease->since_mono_ms = now.mono_ms;
-	if (lease->state == LEASE_SUSPENDED && lease->charged_ms)
+	if (lease->state == LEASE_RESUMING)
 		lease->charged_until_ms = now.wall_ms; /* what it uses from now on is no use of the time before */
+	if (to == LEASE_SUSPENDED || to == LEASE_RESUMING)
+		lease->parked = to == LEASE_SUSPENDED;
 	lease->state = to;
 	snprintf(lease->reason, sizeof lease->reason, "%s", reason ? reason : "");
-	if (to == LEASE_GRANTED)
+	if (to == LEASE_GRANTED || to == LEASE_RESUMING)
 		lease->granted_ms = now.wall_ms;
 	else if (to == LEASE_QUEUED)
 		lease->granted_ms = 0;
@@ -147,10 +159,11 @@ int lease_change(struct lease *lease, enum lease_state to, struct lease_now now,
 	return SL_OK;
 }
 
-void lease_ran_since(struct lease *lease, uint64_t started_ms, struct lease_now now)
+void lease_ran_since(struct lease *lease, uint64_t started_ms, uint64_t paused_ms, struct lease_now now)
 {
 	lease->started_ms = started_ms;
-	lease->run_ms = now.wall_ms > started_ms ? now.wall_ms - started_ms : 0;
+	lease->paused_ms = paused_ms;
+	lease->run_ms = now.wall_ms > started_ms + paused_ms ? now.wall_ms - started_ms - paused_ms : 0;
 	lease->since_mono_ms = now.mono_ms;
 }
 
@@ -162,7 +175,7 @@ uint64_t lease_wait_ms(const struct lease *lease, struct lease_now now)
 uint64_t lease_run_ms(const struct lease *lease, struct lease_now now)
 {
 	/* Releasing counts only for what ran before: a start that was called back has used nothing. */
-	uint64_t run = lease->run_ms + (runs(lease->state) && lease->started_ms ? stretch(lease, now) : 0);
+	uint64_t run = lease->run_ms + (runs(lease) && lease->started_ms ? stretch(lease, now) : 0);
 	/* Two clocks may differ by a little; what was charged is not taken back. */
 	return run > lease->charged_ms ? run : lease->charged_ms;
 }
@@ -182,5 +195,5 @@ money_amount lease_cost(const struct lease *lease, struct lease_now now)
 
 uint64_t lease_ends_ms(const struct lease *lease)
 {
-	return lease->time_ms && lease->started_ms && runs(lease->state) ? lease->started_ms + lease->time_ms : 0;
+	return lease->time_ms && lease->started_ms && runs(lease) ? lease->started_ms + lease->paused_ms + lease->time_ms : 0;
 }

@@ -18,7 +18,9 @@ enum lease_state {
 	LEASE_GRANTED,       /* has its devices (or holds them until they are free); nothing runs */
 	LEASE_PREPARED,      /* the agent was asked to start it */
 	LEASE_RUNNING,
+	LEASE_SUSPENDING,    /* was asked to give way; the devices are its own until its state is off them */
 	LEASE_SUSPENDED,     /* its state is off the devices, which others may use */
+	LEASE_RESUMING,      /* has devices again, and its state is on the way to them */
 	LEASE_RELEASING,     /* was asked to end; the devices are still its own */
 	LEASE_ENDED,         /* over: its program ended, or was released */
 	LEASE_DENIED,        /* over: refused before it had anything */
@@ -60,8 +62,10 @@ struct lease {
 	bool preemptible, with_stdin, detach;
 	bool suspendable, movable; /* its agent can suspend it, can move it to other devices */
 	bool borrowed;             /* its label while it has devices or they are held for it; else nominal */
+	bool parked;               /* suspended, and not resumed since: `places` says where it was, and they are not its own */
 	uint64_t hold_until_ms;    /* Unix time: devices are held for it until then, 0: none are. Not kept */
 	bool unpaid;               /* waits for money: it is not planned for. Not kept */
+	uint64_t resume_after_ms;  /* Unix time: it could not be resumed, and is left alone until then. Not kept */
 	json_t *argv, *env;      /* array of strings, object of strings (NULL: none). Owned */
 	char *cwd;               /* owned, NULL: none */
 
@@ -71,6 +75,7 @@ struct lease {
 	char reason[SL_ERROR_TEXT]; /* why it is in this state; true now */
 	uint64_t created_ms, granted_ms, started_ms, ended_ms; /* Unix time, 0: not yet */
 	uint64_t wait_ms, run_ms;   /* lengths so far, by the monotonic clock; without the stretch that goes on */
+	uint64_t paused_ms;         /* of the time since its start, what it was suspended for, by its agent's clock */
 	int64_t since_mono_ms;      /* the stretch that goes on began then: waiting or running */
 	uint64_t charged_ms;        /* of run_ms, what records have charged ... */
 	uint64_t charged_until_ms;  /* ... up to this Unix time, 0: nothing yet */
@@ -87,7 +92,9 @@ bool lease_state_parse(const char *name, enum lease_state *out);
 bool lease_may_change(enum lease_state from, enum lease_state to);
 bool lease_state_over(enum lease_state state);
 /* Devices belong to it: from the grant to the end, but not while suspended. */
-bool lease_state_holds(enum lease_state state);
+bool lease_holds(const struct lease *lease);
+/* Its program is there: running, or suspended, or on the way from one to the other. */
+bool lease_state_started(enum lease_state state);
 
 /* "L1042" */
 void lease_id(uint64_t number, char out[LEASE_ID_MAX]);
@@ -103,8 +110,8 @@ void lease_clear(struct lease *lease);
 /* SL_OK, or SL_ECONFLICT when the table forbids it. Keeps the times and lengths; reason NULL: none. */
 int lease_change(struct lease *lease, enum lease_state to, struct lease_now now, const char *reason, sl_error *error);
 /* Its run began at `started_ms` (Unix time), by an agent's word, maybe before we were there: lengths count from
- * there. State must be RUNNING. */
-void lease_ran_since(struct lease *lease, uint64_t started_ms, struct lease_now now);
+ * there, less what it was suspended for. State must be RUNNING. */
+void lease_ran_since(struct lease *lease, uint64_t started_ms, uint64_t paused_ms, struct lease_now now);
 
 uint64_t lease_wait_ms(const struct lease *lease, struct lease_now now);
 uint64_t lease_run_ms(const struct lease *lease, struct lease_now now);
@@ -122,7 +129,7 @@ bool lease_charge_due(const struct lease *lease, struct lease_now now, uint64_t 
  * is one), device_ms = (until_ms - from_ms) x devices of that kind and price. NULL: nothing was due. New reference. */
 json_t *lease_charge(struct lease *lease, struct lease_now now, uint64_t every_ms);
 
-/* Unix time of the end by its limit, 0: none or not running. */
+/* Unix time of the end by its limit, 0: none or not running. What it was suspended for is no part of its run. */
 uint64_t lease_ends_ms(const struct lease *lease);
 
 /* Everything, for the ledger; of one that is over without env, with "ended":true. New reference, NULL: no memory. */

@@ -41,10 +41,24 @@ static bool reserve_devices(struct plan *p, size_t n)
 		return true;
 	size_t room = n + n / 2 + 16;
 	if (!grow(&p->view_devices, room, sizeof *p->view_devices) || !grow(&p->machines, room, sizeof *p->machines) ||
-	    !grow(&p->device_terms, room, sizeof *p->device_terms) || !grow(&p->places, 2 * room, sizeof *p->places) ||
+	    !grow(&p->device_terms, room, sizeof *p->device_terms) ||
 	    !grow(&p->kinds, room, sizeof *p->kinds) || !grow(&p->victims, room, sizeof *p->victims))
 		return false;
 	p->room_devices = room;
+	return true;
+}
+
+/* For devices that leases have, for those that are held, and for those that the suspended ones had: that may be many. */
+static bool reserve_places(struct plan *p)
+{
+	size_t n = 2 * p->devices->n;
+	for (size_t i = 0; i < p->suspended.n; i++)
+		n += p->suspended.at[i]->wanted;
+	if (n < p->room_places)
+		return true;
+	if (!grow(&p->places, n + n / 2 + 16, sizeof *p->places))
+		return false;
+	p->room_places = n + n / 2 + 16;
 	return true;
 }
 
@@ -149,7 +163,8 @@ static sl_view_lease view_of(const struct lease *lease, size_t queue, struct lea
 		.preemptible = lease->preemptible,
 		.memory_bytes = lease->memory_bytes,
 		.since_ms = waits ? (now.wall_ms > waited ? now.wall_ms - waited : 0)
-		                  : lease->started_ms ? lease->started_ms : lease->granted_ms,
+		          : lease->state == LEASE_SUSPENDED ? lease->created_ms
+		                                            : lease->started_ms ? lease->started_ms : lease->granted_ms,
 		.ends_ms = lease_ends_ms(lease),
 		.time_limit_ms = lease->time_ms,
 	};
@@ -158,11 +173,15 @@ static sl_view_lease view_of(const struct lease *lease, size_t queue, struct lea
 	return v;
 }
 
+static bool leaves(const struct lease *lease)
+{
+	return lease->state == LEASE_RELEASING || lease->state == LEASE_SUSPENDING;
+}
+
 /* Its label counts: from the grant or hold until it is asked to leave. */
 static bool counts(const struct lease *lease)
 {
-	return lease->state == LEASE_QUEUED ? lease->hold_until_ms != 0
-	                                    : lease_state_holds(lease->state) && lease->state != LEASE_RELEASING;
+	return lease->hold_until_ms || (lease_holds(lease) && !leaves(lease));
 }
 
 /* The number of a kind: the first device of it. */
@@ -179,7 +198,7 @@ static sl_view_lease_terms terms_of(const struct plan *p, const struct lease *le
 	sl_view_lease_terms t = { .milli = 1000, .kind = kind_of(p, lease->kind), .user = SL_NONE,
 	                          .granted_ms = lease->granted_ms, .hold_until_ms = lease->hold_until_ms };
 	t.flags = (lease->borrowed ? (uint32_t) SL_LEASE_BORROWED : 0) | (lease->hold_until_ms ? (uint32_t) SL_LEASE_HELD : 0) |
-	          (lease->state == LEASE_RELEASING ? (uint32_t) SL_LEASE_LEAVING : 0) |
+	          (leaves(lease) ? (uint32_t) SL_LEASE_LEAVING : 0) |
 	          (lease->suspendable ? (uint32_t) SL_LEASE_SUSPENDABLE : 0) |
 	          (lease->movable ? (uint32_t) SL_LEASE_MOVABLE : 0);
 	t.lost_ms = lease_run_ms(lease, p->now);
@@ -258,7 +277,8 @@ static void expire_holds(struct devices *devices, struct lease *const *leases, s
 			const struct device *d = &devices->at[k];
 			held += d->hold == lease->number && d->present && !d->faulty && !d->drain;
 		}
-		if (lease->state == LEASE_QUEUED && now_ms < lease->hold_until_ms && held == lease->wanted)
+		bool waits = lease->state == LEASE_QUEUED || lease->state == LEASE_SUSPENDED;
+		if (waits && now_ms < lease->hold_until_ms && held == lease->wanted)
 			continue;
 		lease->hold_until_ms = 0;
 		devices_unhold(devices, lease->number);
@@ -275,8 +295,13 @@ static void expire_holds(struct devices *devices, struct lease *const *leases, s
 static bool add_lease(struct plan *p, struct lease *lease)
 {
 	bool waits = lease->state == LEASE_QUEUED, sleeps = lease->state == LEASE_SUSPENDED;
-	if (lease->wanted == 0 || (waits && lease->unpaid) || (!waits && !sleeps && !lease_state_holds(lease->state)))
+	if (lease->wanted == 0 || (waits && lease->unpaid) || (!waits && !sleeps && !lease_holds(lease)))
 		return true;
+	if (sleeps && lease->resume_after_ms > p->now.wall_ms) {
+		if (!p->later_ms || lease->resume_after_ms < p->later_ms)
+			p->later_ms = lease->resume_after_ms;
+		return true;
+	}
 	size_t queue = queue_of(p, lease);
 	if (queue == SIZE_MAX)
 		return false;
@@ -286,7 +311,7 @@ static bool add_lease(struct plan *p, struct lease *lease)
 	into->at[into->n++] = lease;
 	if (counts(lease))
 		*(lease->borrowed ? &p->borrowed[queue] : &p->nominal[queue]) += plan_width(lease);
-	if (!sleeps && (!waits || lease->hold_until_ms))
+	if ((!sleeps && !waits) || lease->hold_until_ms)
 		p->used[queue] += (int32_t) lease->wanted;
 	return true;
 }
@@ -321,15 +346,24 @@ static uint32_t find_places(struct plan *p)
 	return total;
 }
 
+/* What is held for a suspended lease. */
+static void find_held(struct plan *p, size_t i, uint32_t total)
+{
+	sl_view_lease_terms *t = &p->suspended.terms[i];
+	for (uint32_t k = 0; k < p->devices->n && t->n_places < p->suspended.at[i]->wanted; k++)
+		if (p->devices->at[k].hold == p->suspended.at[i]->number)
+			p->places[total + t->n_places++] = k;
+}
+
 /* Where suspended leases were: by the names in their own lists. Few, so a search each. */
 static void find_suspended(struct plan *p, uint32_t *total)
 {
 	for (size_t i = 0; i < p->suspended.n; i++) {
 		const struct lease *lease = p->suspended.at[i];
-		if (*total + lease->n_places > 2 * p->devices->n)
-			return;
 		p->suspended.terms[i].first_place = *total;
-		for (uint32_t k = 0; k < lease->n_places; k++) {
+		if (lease->hold_until_ms)
+			find_held(p, i, *total);
+		for (uint32_t k = 0; k < lease->n_places && !lease->hold_until_ms; k++) {
 			const struct device *d = devices_find(p->devices, str_of(lease->places[k].uuid));
 			if (d)
 				p->places[*total + p->suspended.terms[i].n_places++] = (uint32_t) (d - p->devices->at);
@@ -479,7 +513,7 @@ static void set_view(struct plan *p, uint32_t n_places)
 /* When does somebody's minimum run time pass, or a hold expire? */
 static void find_wake(struct plan *p)
 {
-	p->wake_ms = 0;
+	p->wake_ms = p->later_ms;
 	if (!p->waiting.n && !p->suspended.n)
 		return;
 	for (size_t i = 0; i < p->running.n; i++) {
@@ -487,11 +521,13 @@ static void find_wake(struct plan *p)
 		if (at > p->now.wall_ms && (!p->wake_ms || at < p->wake_ms))
 			p->wake_ms = at;
 	}
-	for (size_t i = 0; i < p->waiting.n; i++) {
-		uint64_t at = p->waiting.at[i]->hold_until_ms;
-		if (at && (!p->wake_ms || at < p->wake_ms))
-			p->wake_ms = at;
-	}
+	const struct plan_leases *const lists[] = { &p->waiting, &p->suspended };
+	for (size_t k = 0; k < 2; k++)
+		for (size_t i = 0; i < lists[k]->n; i++) {
+			uint64_t at = lists[k]->at[i]->hold_until_ms;
+			if (at && (!p->wake_ms || at < p->wake_ms))
+				p->wake_ms = at;
+		}
 }
 
 bool plan_build(struct plan *p, struct devices *devices, const struct plan_queue *queues, size_t n_queues,
@@ -499,6 +535,7 @@ bool plan_build(struct plan *p, struct devices *devices, const struct plan_queue
 {
 	p->devices = devices;
 	p->now = now;
+	p->later_ms = 0;
 	p->waiting.n = p->running.n = p->suspended.n = p->n_queues = p->n_victims = 0;
 	p->view = (sl_view){ .size = sizeof p->view, .now_ms = now.wall_ms };
 	if (!reserve_leases(p, n) || !reserve_devices(p, devices->n) || !reserve_queues(p, n_queues))
@@ -519,7 +556,7 @@ bool plan_build(struct plan *p, struct devices *devices, const struct plan_queue
 	for (size_t i = 0; i < n; i++)
 		if (!add_lease(p, leases[i]))
 			return false;
-	if (!reserve_cohorts(p))
+	if (!reserve_cohorts(p) || !reserve_places(p))
 		return false;
 	uint32_t n_places = find_places(p);
 	find_suspended(p, &n_places);

@@ -70,13 +70,14 @@ struct plan {
 	struct devices *devices;
 	struct plan_leases waiting, running, suspended;
 	size_t room_leases;
+	uint64_t later_ms; /* Unix time: somebody may be resumed again then who is not in the view now, 0: nobody */
 	sl_view_device *view_devices;
 	sl_view_device_terms *device_terms;
 	sl_view_machine *machines;
 	struct index machine_index; /* by name */
 	uint32_t *kinds;  /* the first device of each */
 	uint32_t *places;
-	size_t n_machines, n_kinds, room_devices;
+	size_t n_machines, n_kinds, room_devices, room_places;
 	struct plan_queue *queues; /* those of the configuration, then removed ones that leases are still in, owed nothing */
 	sl_view_queue *view_queues;
 	sl_view_queue_terms *queue_terms;
@@ -105,14 +106,14 @@ bool plan_build(struct plan *plan, struct devices *devices, const struct plan_qu
 void plan_free(struct plan *plan);
 
 /* Is the action right, after those of this round that were right before it? On SL_OK *lease is whom it is about, and
- *   GRANT, RESUME  the devices are its own from now on
- *   HOLD           they are held for it; plan->victims are to be asked to give way
- *   PREEMPT        it is to be asked to give way
- *   SUSPEND, MOVE  its devices are free, or it has the new ones: by who can do that
- *   PROMOTE        its label has changed
+ *   GRANT, RESUME     the devices are its own from now on
+ *   HOLD              they are held for it; plan->victims are to be asked to give way
+ *   PREEMPT, SUSPEND  it is to be asked to give way
+ *   MOVE              it has the new ones: by who can do that
+ *   PROMOTE           its label has changed
  * Everything else is a sentence and leaves all as it was. */
 int plan_check(struct plan *plan, const sl_action *action, struct lease **lease, sl_error *error);
-/* A grant or hold that was right could not be written down: as if it had not been. After a hold of which some victims
+/* A grant, hold or resumption that was right could not be written down: as if it had not been. After a hold of which some victims
  * have been asked, build anew. */
 void plan_undo(struct plan *plan, struct lease *lease);
 

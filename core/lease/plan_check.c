@@ -104,6 +104,25 @@ static int find_waiting(struct plan *p, const sl_action *a, struct lease **out, 
 	return SL_OK;
 }
 
+/* A suspended lease goes on where it was: on its machine, on devices of the kind that it had. */
+static int find_suspended(struct plan *p, const sl_action *a, struct lease **out, size_t *queue, sl_error *error)
+{
+	struct lease *lease = *out = plan_find(&p->suspended, a->lease);
+	if (!lease || lease->state != LEASE_SUSPENDED)
+		return error_set(error, SL_ENOTFOUND, "no lease L%llu is suspended", (unsigned long long) a->lease);
+	if (!a->n_devices || !a->devices)
+		return error_set(error, SL_EINVAL, "L%llu is to go on on no devices", NUMBER(lease));
+	const struct device *was = devices_find(p->devices, str_of(lease->places[0].uuid));
+	for (uint32_t i = 0; i < a->n_devices; i++) {
+		const struct device *d = a->devices[i] < p->devices->n ? &p->devices->at[a->devices[i]] : NULL;
+		if (!was || !d || strcmp(was->machine, d->machine) != 0 || strcmp(was->kind, d->kind) != 0)
+			return error_set(error, SL_ECONFLICT, "L%llu was suspended on %s: it goes on there only, on devices of that kind",
+			                 NUMBER(lease), lease->places[0].name);
+	}
+	*queue = plan_queue_index(p, lease->queue);
+	return SL_OK;
+}
+
 static int check_grant(struct plan *p, const sl_action *a, struct lease **out, sl_error *error)
 {
 	size_t queue;
@@ -254,7 +273,7 @@ static int find_victims(struct plan *p, const sl_action *a, const struct lease *
 			return error_set(error, SL_ECONFLICT, "%s is %s: it cannot be held for L%llu", d->name, device_state_name(d),
 			                 NUMBER(lease));
 		struct lease *holder = d->lease ? plan_find(&p->running, d->lease) : NULL;
-		if (!d->lease || (holder && holder->state == LEASE_RELEASING))
+		if (!d->lease || (holder && (holder->state == LEASE_RELEASING || holder->state == LEASE_SUSPENDING)))
 			continue;
 		if (!holder)
 			return error_set(error, SL_ECONFLICT, "%s belongs to L%llu, which has only just got it", d->name,
@@ -277,8 +296,8 @@ static void count_victims(struct plan *p, int sign)
 static int check_hold(struct plan *p, const sl_action *a, struct lease **out, sl_error *error)
 {
 	size_t queue;
-	bool borrowed = false;
-	if (find_waiting(p, a, out, &queue, error) != SL_OK)
+	bool borrowed = false, sleeps = plan_find(&p->suspended, a->lease) != NULL;
+	if ((sleeps ? find_suspended(p, a, out, &queue, error) : find_waiting(p, a, out, &queue, error)) != SL_OK)
 		return error->code;
 	struct lease *lease = *out;
 	if (lease->hold_until_ms)
@@ -338,27 +357,21 @@ static int check_leave(struct plan *p, const sl_action *a, bool suspend, struct 
 	if (!has_taker(p, lease))
 		return error_set(error, SL_EDENIED, "L%llu would give way to nobody: no lease waits that may evict it", NUMBER(lease));
 	lift_label(p, lease, queue);
-	if (suspend)
-		devices_free_lease(p->devices, lease->number);
 	return SL_OK;
 }
 
 static int check_resume(struct plan *p, const sl_action *a, struct lease **out, sl_error *error)
 {
-	struct lease *lease = *out = plan_find(&p->suspended, a->lease);
+	size_t queue;
 	bool borrowed;
-	if (!lease || lease->state != LEASE_SUSPENDED)
-		return error_set(error, SL_ENOTFOUND, "no lease L%llu is suspended", (unsigned long long) a->lease);
-	if (!a->n_devices || !a->devices || a->devices[0] >= p->devices->n)
-		return error_set(error, SL_EINVAL, "L%llu is to go on on no devices", NUMBER(lease));
-	const struct device *first = &p->devices->at[a->devices[0]], *was = devices_find(p->devices, str_of(lease->places[0].uuid));
-	if (!was || strcmp(was->machine, first->machine) != 0 || strcmp(was->kind, first->kind) != 0)
-		return error_set(error, SL_ECONFLICT, "L%llu was suspended on %s: it goes on there only, on devices of that kind",
-		                 NUMBER(lease), lease->places[0].name);
-	size_t queue = plan_queue_index(p, lease->queue);
-	if (choose_label(p, a, lease, queue, &borrowed, error) != SL_OK ||
-	    devices_grant(p->devices, lease, a->devices, a->n_devices, error) != SL_OK)
+	if (find_suspended(p, a, out, &queue, error) != SL_OK)
 		return error->code;
+	struct lease *lease = *out;
+	bool held = lease->hold_until_ms != 0;
+	if (!held && choose_label(p, a, lease, queue, &borrowed, error) != SL_OK)
+		return error->code;
+	if (devices_grant(p->devices, lease, a->devices, a->n_devices, error) != SL_OK || held)
+		return error->code; /* the label of a hold stays as it is */
 	settle_label(p, lease, queue, borrowed);
 	p->used[queue] += (int32_t) lease->wanted;
 	return SL_OK;
@@ -428,6 +441,7 @@ void plan_undo(struct plan *p, struct lease *lease)
 	devices_free_lease(p->devices, lease->number);
 	devices_unhold(p->devices, lease->number);
 	lease->hold_until_ms = 0;
-	lease->n_places = 0;
+	if (lease->state != LEASE_SUSPENDED) /* that one's list says where it was */
+		lease->n_places = 0;
 	lease->borrowed = false;
 }

@@ -5,6 +5,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/error.h"
+#include "core/base/str.h"
 #include "core/lease/plan.h"
 
 static const char *wanted_text(const struct lease *lease, char *out, size_t room)
@@ -74,6 +75,23 @@ static void soonest(const struct plan *p, const struct lease *lease, char *out, 
 	snprintf(out, room, "; L%llu ends by %.19sZ", (unsigned long long) first->number, at);
 }
 
+/* It needs devices of the kind that it had, on its machine. */
+static void why_suspended(const struct plan *p, const struct lease *lease, char text[SL_ERROR_TEXT])
+{
+	const struct device *was = devices_find(p->devices, str_of(lease->places[0].uuid));
+	unsigned n = 0;
+	for (size_t i = 0; was && i < p->devices->n; i++) {
+		const struct device *d = &p->devices->at[i];
+		n += strcmp(d->machine, was->machine) == 0 && strcmp(d->kind, was->kind) == 0 && device_state(d) == SL_DEVICE_FREE;
+	}
+	if (!was)
+		snprintf(text, SL_ERROR_TEXT, "goes on when %s is there again", lease->places[0].name);
+	else if (n < lease->wanted)
+		snprintf(text, SL_ERROR_TEXT, "goes on when %u %s on %s are free: %u are", lease->wanted, was->kind, was->machine, n);
+	else
+		snprintf(text, SL_ERROR_TEXT, "waits for its turn in queue %s to go on", lease->queue);
+}
+
 void plan_why(const struct plan *p, const struct lease *lease, char text[SL_ERROR_TEXT])
 {
 	char wanted[112], then[64];
@@ -82,6 +100,11 @@ void plan_why(const struct plan *p, const struct lease *lease, char text[SL_ERRO
 	const struct plan_queue *q = queue < p->n_queues ? &p->queues[queue] : NULL;
 	int64_t have = q ? p->nominal[queue] + p->borrowed[queue] : 0;
 	wanted_text(lease, wanted, sizeof wanted);
+	if (lease->state == LEASE_SUSPENDED && lease->resume_after_ms > p->now.wall_ms) {
+		snprintf(text, SL_ERROR_TEXT, "is tried again in %llu s",
+		         (unsigned long long) (lease->resume_after_ms - p->now.wall_ms + 999) / 1000);
+		return;
+	}
 	if (lease->hold_until_ms) {
 		snprintf(text, SL_ERROR_TEXT, "%s are held for it until those who have them are gone", wanted);
 		return;
@@ -93,6 +116,10 @@ void plan_why(const struct plan *p, const struct lease *lease, char text[SL_ERRO
 	}
 	if (!p->devices || !best_machine(p->devices, lease, true, &best)) {
 		snprintf(text, SL_ERROR_TEXT, "waits for %s: no device is known yet", wanted);
+		return;
+	}
+	if (lease->state == LEASE_SUSPENDED) {
+		why_suspended(p, lease, text);
 		return;
 	}
 	soonest(p, lease, then, sizeof then);

@@ -22,9 +22,10 @@ static const struct field {
 	FIELD(name, TEXT), FIELD(tenant, TEXT), FIELD(user, TEXT), FIELD(queue, TEXT), FIELD(kind, TEXT),
 	FIELD(model, TEXT), FIELD(replica, TEXT), FIELD(uid, U32), FIELD(gid, U32), FIELD(wanted, U32),
 	FIELD(memory_bytes, U64), FIELD(time_ms, U64), FIELD(priority, I32), FIELD(preemptible, FLAG),
-	FIELD(with_stdin, FLAG), FIELD(detach, FLAG), FIELD(borrowed, FLAG), FIELD(created_ms, U64), FIELD(granted_ms, U64),
+	FIELD(with_stdin, FLAG), FIELD(detach, FLAG), FIELD(borrowed, FLAG), FIELD(parked, FLAG),
+	FIELD(created_ms, U64), FIELD(granted_ms, U64),
 	FIELD(started_ms, U64), FIELD(ended_ms, U64), FIELD(wait_ms, U64), FIELD(run_ms, U64), FIELD(exit_code, INT),
-	FIELD(charged_ms, U64), FIELD(charged_until_ms, U64),
+	FIELD(charged_ms, U64), FIELD(charged_until_ms, U64), FIELD(paused_ms, U64),
 	FIELD(signal, INT), FIELD(memory_peak_bytes, U64), FIELD(oom, FLAG), FIELD(output_lost_bytes, U64),
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
@@ -162,7 +163,7 @@ static int restore_members(struct lease *lease, const json_t *record, sl_error *
 		return error_set(error, SL_ENOMEM, "out of memory");
 	if (get_places(lease, record, error) != SL_OK)
 		return error->code;
-	if (lease_state_holds(lease->state) && lease->n_places != lease->wanted)
+	if (lease->state >= LEASE_GRANTED && lease->state <= LEASE_RELEASING && lease->n_places != lease->wanted)
 		return bad(error, "devices");
 	str_copy(lease->reason, sizeof lease->reason, str_of(json_get_str(record, "reason", "")));
 	json_t *argv = json_object_get(record, "argv"), *env = json_object_get(record, "env");

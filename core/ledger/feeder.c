@@ -187,7 +187,26 @@ static void run_queries(struct ledger *l, bool all)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* Waits until there is something to do: enough records, or some and a while, or a question. With the lock. */
+/* Without anything to feed: until somebody wakes us, or old records are due. False: they are. With the lock. */
+static bool rest(struct ledger *l)
+{
+	if (l->keep_changed)
+		l->retention.next_ns = 0;
+	l->keep_changed = false;
+	uint64_t due_ns = retention_due_ns(&l->retention);
+	if (due_ns <= clock_mono_ns())
+		return false;
+	l->feeder_idle = true;
+	if (due_ns == UINT64_MAX)
+		pthread_cond_wait(&l->feeder_wake, &l->lock);
+	else
+		feeder_wait(l, due_ns);
+	l->feeder_idle = false;
+	return true;
+}
+
+/* Waits until there is something to do: enough records, or some and a while, or a question, or what is old. With the
+ * lock. */
 static void gather(struct ledger *l, uint64_t *since_ns)
 {
 	while (!l->writer_done) {
@@ -198,9 +217,8 @@ static void gather(struct ledger *l, uint64_t *since_ns)
 			return;
 		if (!waiting) {
 			*since_ns = 0;
-			l->feeder_idle = true;
-			pthread_cond_wait(&l->feeder_wake, &l->lock);
-			l->feeder_idle = false;
+			if (!rest(l))
+				return;
 			continue;
 		}
 		if (!*since_ns)
@@ -238,6 +256,8 @@ void *feeder_main(void *ledger)
 			done = true;
 		}
 		run_queries(l, done);
+		if (!done)
+			retention_step(&l->retention, l->options.store, l->options.store_self);
 	}
 	run_queries(l, true);
 	return NULL;

@@ -14,11 +14,12 @@
 #include "core/base/str.h"
 #include "core/ledger/folder.h"
 #include "core/ledger/recover.h"
+#include "core/ledger/retention.h"
 #include "core/ledger/seal.h"
 
 enum {
 	QUERIES_MAX = 1024,
-	FEED_RECORDS = 2000,          /* of one transaction of the store */
+	FEED_RECORDS = SEAL_RECORDS_MAX, /* of one transaction of the store, which has one seal */
 	FEED_BYTES = 2 << 20,         /* of the journal, read at once: room for so many records of use, 640 bytes each */
 	FEED_WAIT_MS = 100,           /* a record may wait so long for company */
 	FEED_RETRY_FIRST_MS = 10, FEED_RETRY_LAST_MS = 5000,
@@ -66,6 +67,7 @@ struct ledger {
 	bool spare_busy;        /* keeper or feeder is at the file */
 	bool keeper_idle, writer_idle, feeder_idle, feeder_gathers;
 	bool closing, writer_done, failed;
+	bool keep_changed;      /* old records are to be looked at anew */
 	bool blocked;           /* no spare could be made: `why` */
 	bool announced;         /* what state() was last told */
 	char why[SL_ERROR_TEXT];
@@ -84,6 +86,7 @@ struct ledger {
 	uint64_t segment, offset, room;
 	struct cursor cursor; /* the feeder's own */
 	struct sealer sealer; /* the feeder's own */
+	struct retention retention; /* the feeder's own, see there */
 };
 
 void *writer_main(void *ledger);

@@ -81,6 +81,7 @@ static struct ledger *ledger_make(const struct ledger_options *options)
 	l->batch[1].data = malloc(l->options.ring_bytes / 2);
 	l->announced = true;
 	atomic_init(&l->accepting, true);
+	atomic_init(&l->retention.keep_ms, l->options.keep_ms);
 	if (l->batch[0].data && l->batch[1].data)
 		return l;
 	ledger_release(l);
@@ -337,13 +338,23 @@ bool ledger_query(struct ledger *l, void (*query)(void *arg, const sl_store_ops 
 	return taken;
 }
 
+void ledger_keep(struct ledger *l, uint64_t keep_ms)
+{
+	pthread_mutex_lock(&l->lock);
+	if (atomic_exchange(&l->retention.keep_ms, keep_ms) != keep_ms) {
+		l->keep_changed = true;
+		pthread_cond_signal(&l->feeder_wake);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
 void ledger_stats(struct ledger *l, struct ledger_stats *out)
 {
 	pthread_mutex_lock(&l->lock);
 	*out = (struct ledger_stats){
 		.appended = l->next_seq - 1, .committed = atomic_load(&l->committed), .fed = atomic_load(&l->fed),
 		.commits = atomic_load(&l->commits), .refused = atomic_load(&l->refused),
-		.segments = (unsigned) (l->segment_last - l->segment_first + 1),
+		.folded = atomic_load(&l->retention.folded), .segments = (unsigned) (l->segment_last - l->segment_first + 1),
 	};
 	pthread_mutex_unlock(&l->lock);
 }

@@ -29,6 +29,7 @@ struct ledger_options {
 	                            * ledger_accepting() is false from the half on, so that what was admitted finds room */
 	const sl_store_ops *store; /* open instance; used on the feeder's thread only, after ledger_open has returned */
 	void *store_self;
+	uint64_t keep_ms;          /* records older than that are folded into sums; 0: none */
 	/* Called on the writer's thread after each commit: everything up to seq is durable. Must not block. */
 	void (*committed)(void *arg, uint64_t seq);
 	/* A disk error, once, on the writer's thread: nothing is accepted any more (an fsync that failed is never
@@ -63,9 +64,13 @@ bool ledger_wait(struct ledger *l, uint64_t seq, unsigned timeout_ms);
  * when full or closing. */
 bool ledger_query(struct ledger *l, void (*query)(void *arg, const sl_store_ops *store, void *store_self), void *arg);
 
+/* Another time to keep records, see ledger_options. Any thread. */
+void ledger_keep(struct ledger *l, uint64_t keep_ms);
+
 /* What a look at a part of the store's records found. */
 struct ledger_verdict {
 	uint64_t first;       /* sealed record that the store begins with, 0: none is sealed */
+	uint64_t folded;      /* records up to here became sums and are gone: their digest is believed. 0: none in this part */
 	uint64_t verified;    /* everything sealed up to here is as it was fed; 0: nothing yet */
 	uint64_t next;        /* go on there, 0: this was all */
 	uint64_t records;     /* that were looked at */
@@ -85,6 +90,7 @@ struct ledger_stats {
 	uint64_t appended, committed, fed; /* sequence numbers */
 	uint64_t commits;                  /* fdatasyncs */
 	uint64_t refused;
+	uint64_t folded;                   /* sequence number: all up to here became sums */
 	unsigned segments;
 };
 void ledger_stats(struct ledger *l, struct ledger_stats *out);

@@ -14,7 +14,7 @@
 
 #include "core/base/hash.h"
 
-enum { SEAL_RECORDS_MAX = 1000 };
+enum { SEAL_RECORDS_MAX = 2000 };
 
 struct sealer {
 	struct hash_stream *hash; /* NULL: the store keeps no seals */

@@ -30,6 +30,7 @@ struct verifying {
 	uint64_t expected;  /* the sequence that comes next */
 	uint64_t suspect;   /* the first whose checksum differs, 0: none */
 	bool failed;        /* the library */
+	bool whole;         /* a group with its records was there: none behind it may be folded */
 };
 
 static void seals_clear(struct seals *seals)
@@ -114,10 +115,37 @@ static int audit(struct verifying *v, uint64_t first, uint64_t last, sl_error *e
 	return SL_OK;
 }
 
+static int among_folded(void *arg, const sl_record *r)
+{
+	wrong(arg, r->seq, r->seq, "record %" PRIu64 " stands where all records were folded", r->seq);
+	return 1;
+}
+
+/* Groups that became sums: their digest is all there is, and nothing else of them may be there. */
+static int verify_folded(struct verifying *v, const sl_seal *seal, sl_error *error)
+{
+	if (v->whole) {
+		wrong(v, seal->first, seal->last, "records %" PRIu64 " to %" PRIu64 " have no checksums, and older ones have", seal->first,
+		      seal->last);
+		return SL_OK;
+	}
+	int code = v->store->record_scan(v->self, seal->first, seal->last, among_folded, v, error);
+	if (code == SL_OK && !v->out->wrong)
+		code = audit(v, seal->first, seal->last, error);
+	if (code == SL_OK && !v->out->wrong) {
+		v->out->folded = v->out->verified = seal->last;
+		memcpy(v->out->digest, seal->digest, sizeof v->out->digest);
+	}
+	return code;
+}
+
 /* One group, behind the one that ended with `before`. */
 static int verify_group(struct verifying *v, const sl_seal *seal, const uint8_t before[32], sl_error *error)
 {
 	uint8_t digest[32];
+	if (!seal->n)
+		return verify_folded(v, seal, error);
+	v->whole = true;
 	v->seal = seal;
 	v->expected = seal->first;
 	v->suspect = 0;
@@ -198,9 +226,13 @@ static int find_start(struct verifying *v, uint64_t from, const uint8_t *known, 
 	if (code != SL_OK || !v->seals.n)
 		return code;
 	const sl_seal *seal = &v->seals.at[0];
+	if (!seal->n && seal->last != from - 1)
+		return error_set(error, SL_EINVAL, "record %" PRIu64 " was folded; of what was, the digest of each day's last record is kept, "
+		                 "here that of %" PRIu64, from - 1, seal->last);
 	if (seal->last != from - 1)
 		return error_set(error, SL_EINVAL, "no group of records begins with %" PRIu64, from);
 	*start = from;
+	v->whole = seal->n != 0;
 	memcpy(before, seal->digest, 32);
 	v->out->verified = seal->last; /* by an earlier part */
 	memcpy(v->out->digest, before, 32);

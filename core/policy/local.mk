@@ -5,6 +5,7 @@ core_policy_libpolicy_a_SOURCES = \
 	core/policy/eval.c \
 	core/policy/internal.h \
 	core/policy/lease.c \
+	core/policy/limit.c \
 	core/policy/names.c \
 	core/policy/policy.c core/policy/policy.h \
 	core/policy/tests.c \

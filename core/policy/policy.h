@@ -122,6 +122,8 @@ void policy_default_lease(const struct policy_lease_request *request, struct pol
 bool policy_has_route(const struct policy *p);
 /* May the tier call the model (by its name, or an alias that the tier lists)? */
 bool policy_tier_allows(const struct conf_tier *tier, const struct conf_model *model, const char *name);
+/* limit.c: a limit with what is used and left of it, as JSON. Any thread. */
+json_t *policy_limit_json(const struct quota_limit *limit, const struct quota_state *state);
 /* What holds when there is no policy to ask: the tier's limits. */
 void policy_default_admit(const struct policy_request *request, struct policy_admission *out);
 

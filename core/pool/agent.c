@@ -160,6 +160,13 @@ static void take_answer(struct agent *agent, const json_t *message)
 	free(call);
 }
 
+static void on_pause(struct pool *pool, const json_t *message)
+{
+	struct job *job = pool_job(pool, lease_number(str_of(json_get_str(message, "lease", ""))));
+	if (job)
+		pause_told(pool, job, message);
+}
+
 static void on_message(void *arg, struct frame_connection *connection, json_t *message)
 {
 	struct agent *agent = arg;
@@ -173,6 +180,8 @@ static void on_message(void *arg, struct frame_connection *connection, json_t *m
 		return; /* `list` follows and knows it all */
 	else if (strcmp(event, "ended") == 0)
 		settle_ended(agent, message);
+	else if (strcmp(event, "pause") == 0)
+		on_pause(agent->pool, message);
 	else if (strcmp(event, "log") == 0)
 		watch_log(agent->pool, message);
 	else if (strcmp(event, "device") == 0)

@@ -280,7 +280,8 @@ static int64_t needed(const struct lease *lease)
 /* Those who have devices, also while they are suspended. */
 static bool has_promise(const struct job *job)
 {
-	return job->budget || lease_state_holds(job->lease.state) || job->lease.state == LEASE_SUSPENDED;
+	enum lease_state state = job->lease.state;
+	return job->budget || (state != LEASE_REQUESTED && state != LEASE_QUEUED && !lease_state_over(state));
 }
 
 void budget_renew(struct pool *pool)
@@ -390,7 +391,8 @@ void budget_tick(struct pool *pool, struct lease_now now)
 		return;
 	for (size_t i = 0; i < pool->n_leases; i++) {
 		struct job *job = job_of(pool->leases[i]);
-		if (job->lease.state == LEASE_RUNNING && job->timed && !job->lease.time_ms)
+		bool runs = job->lease.state == LEASE_RUNNING || job->lease.state == LEASE_SUSPENDING;
+		if (runs && job->timed && !job->lease.time_ms)
 			look_ahead(pool, job, now);
 	}
 	/* Requests that end, and the calendar, make room without a word to us. */

@@ -91,13 +91,14 @@ void change_later(struct pool *pool)
 	}
 }
 
-/* What the new state means for the table of devices. Back in the queue it has none. */
+/* What the new state means for the table of devices. Back in the queue, and suspended, it has none. */
 static void follow(struct pool *pool, struct job *job)
 {
 	struct lease *lease = &job->lease;
-	if (lease->state == LEASE_QUEUED || lease_state_over(lease->state))
+	if (lease->state == LEASE_QUEUED || lease->state == LEASE_SUSPENDED || lease_state_over(lease->state))
 		devices_free_lease(&pool->devices, lease->number);
-	if (lease->state == LEASE_RELEASING)
+	job->pause_sent = false;
+	if (lease->state == LEASE_RELEASING || lease->state == LEASE_SUSPENDING)
 		devices_releasing(&pool->devices, lease->number);
 	if (lease_state_over(lease->state)) {
 		pool->n_open--;
@@ -105,8 +106,9 @@ static void follow(struct pool *pool, struct job *job)
 	}
 	show_count(lease, pool_now());
 	pool->plan_fresh = false;
-	/* These two are steps of a grant that a round has just made: nothing new to plan with. */
-	if (lease->state != LEASE_GRANTED && lease->state != LEASE_PREPARED)
+	/* These are steps of what a round has just decided: nothing new to plan with. */
+	if (lease->state != LEASE_GRANTED && lease->state != LEASE_PREPARED && lease->state != LEASE_SUSPENDING &&
+	    lease->state != LEASE_RESUMING)
 		round_want(pool);
 }
 
@@ -201,6 +203,10 @@ void change_act(struct pool *pool, struct job *job)
 			job->stop_sent = true;
 			agent_stop(pool, job->lease.number, job->notice_ms, job->lease.reason);
 		}
+		break;
+	case LEASE_SUSPENDING:
+	case LEASE_RESUMING:
+		pause_act(pool, job);
 		break;
 	default:
 		break;

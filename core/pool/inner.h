@@ -5,6 +5,7 @@
  *   request.c requests from outside
  *   change.c  a lease's changes: ledger first, then what they ask for
  *   round.c   planning rounds
+ *   pause.c   suspends leases and lets them go on
  *   charge.c  prices of leases, and charges for what runs
  *   budget.c  limits on money count what leases cost
  *   agent.c   the connection to an agent: requests, answers, events
@@ -35,6 +36,10 @@ enum {
 	POOL_CHARGES_MAX = 1000,    /* running leases that are charged in one tick */
 	POOL_SAMPLE_MS = 5000,      /* between looks at the devices' telemetry */
 	POOL_NOTICE_MS = 30000,     /* between TERM and KILL at a time limit or when a device fails */
+	POOL_SUSPEND_MS = 30000,    /* for a lease's state to leave its devices, or to come back; then it is ended, or waits on */
+	POOL_SUSPEND_MAX_MS = 150000, /* an agent that has not told by then what became of a suspension: the lease is ended */
+	POOL_RESUME_MS = 5000,      /* before a lease that could not be resumed is tried again, doubled each time ... */
+	POOL_RESUME_MAX_MS = 300000,/* ... up to this */
 	POOL_LOG_BYTES = 4 << 20,   /* output that the agent keeps, per stream */
 	POOL_PIECE = 256 << 10,     /* bytes of output asked for at once */
 	POOL_PROGRAM_MAX = 256 << 10, /* bytes of argv and env together */
@@ -72,9 +77,11 @@ struct job {
 	struct lease lease;         /* first: the table holds pointers to it */
 	uint64_t seq;               /* of its latest record */
 	bool dirty;                 /* changed by a fact that the ledger has not taken yet */
-	bool start_sent, stop_sent; /* on the present connection */
+	bool start_sent, stop_sent, pause_sent; /* on the present connection; pause: to suspend or resume it */
 	bool known_to_agent;        /* started there and not forgotten */
 	bool followed;              /* on the present connection */
+	bool no_suspend;            /* it could not be suspended once: it is not tried again */
+	unsigned resumes_failed;    /* in a row */
 	bool timed;                 /* its run is measured here, not taken over from before */
 	uint64_t notice_ms;         /* of its release */
 	unsigned watchers;
@@ -196,6 +203,15 @@ void change_expire(struct pool *pool, struct lease_now now);
 /* It ended so long ago. */
 void change_remember_ended(struct pool *pool, uint64_t number, uint64_t age_ms);
 
+/* pause.c. pause_want: give way, by suspension where that can be, else with notice. pause_act: asks the agent for what the
+ * state says. pause_told: what the agent says of a lease that it has; it decides. */
+void pause_mark(struct pool *pool); /* which leases can be suspended, before a view is made */
+int pause_want(struct pool *pool, struct job *job, const char *reason, sl_error *error);
+int pause_end(struct pool *pool, struct job *job, const char *reason, sl_error *error); /* with notice: it is over then */
+void pause_act(struct pool *pool, struct job *job);
+void pause_told(struct pool *pool, struct job *job, const json_t *entry);
+void pause_tick(struct pool *pool, struct job *job, struct lease_now now);
+
 /* charge.c */
 void charge_terms(struct pool *pool, struct lease *lease);
 /* Writes down what is due of those that run. */
@@ -268,6 +284,8 @@ void settle_started(struct pool *pool, uint64_t number, const json_t *ok, const 
 void settle_away(struct agent *agent);
 /* Stops those that run on a device that has failed. */
 void settle_faulty(struct pool *pool, const struct device *device);
+/* Devices that the entry calls faulty are. */
+void settle_faults(struct pool *pool, const json_t *entry);
 
 /* watch.c */
 void watch_lease(struct pool *pool, const struct job *job); /* its state (durable) or its reason has changed */

@@ -114,6 +114,7 @@ static void on_tick(uv_timer_t *timer)
 		struct job *job = job_of(pool->leases[i]);
 		if ((job->lease.state == LEASE_GRANTED && !job->start_sent) || (job->lease.state == LEASE_RELEASING && !job->stop_sent))
 			change_act(pool, job);
+		pause_tick(pool, job, now);
 	}
 	show_metrics(pool);
 }

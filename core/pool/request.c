@@ -194,7 +194,7 @@ int pool_release(struct pool *pool, uint64_t number, uint64_t notice_ms, const c
 static struct job *running_job(struct pool *pool, uint64_t number, sl_error *error)
 {
 	struct job *job = open_job(pool, number, error);
-	if (job && job->lease.state != LEASE_RUNNING && job->lease.state != LEASE_RELEASING) {
+	if (job && !lease_state_started(job->lease.state) && job->lease.state != LEASE_RELEASING) {
 		error_set(error, SL_ECONFLICT, "L%llu is %s: it does not run yet", (unsigned long long) number,
 		          lease_state_name(job->lease.state));
 		return NULL;

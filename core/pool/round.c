@@ -31,9 +31,11 @@ void watch_want(struct pool *pool)
 
 bool round_view(struct pool *pool)
 {
-	if (!pool->plan_fresh)
-		pool->plan_fresh = plan_build(&pool->plan, &pool->devices, pool->queues, pool->n_queues, pool->leases,
-		                              pool->n_leases, pool_now());
+	if (pool->plan_fresh)
+		return true;
+	pause_mark(pool);
+	pool->plan_fresh = plan_build(&pool->plan, &pool->devices, pool->queues, pool->n_queues, pool->leases,
+	                              pool->n_leases, pool_now());
 	return pool->plan_fresh;
 }
 
@@ -57,18 +59,7 @@ static bool grant_free_ones(struct pool *pool)
 	return true;
 }
 
-static int preempt(struct pool *pool, struct job *job, const char *reason, sl_error *error)
-{
-	enum lease_state before = job->lease.final;
-	job->lease.final = LEASE_PREEMPTED;
-	job->notice_ms = POOL_NOTICE_MS;
-	int code = change_decide(pool, job, LEASE_RELEASING, reason[0] ? reason : "gave way to another lease", error);
-	if (code != SL_OK)
-		job->lease.final = before;
-	return code;
-}
-
-/* The waiting lease has its hold; those who have the devices are asked to go. When the ledger does not take one of them,
+/* The lease has its hold; those who have the devices are asked to give way. When the ledger does not take one of them,
  * the hold ends: who was asked already goes, and the next round makes something of it. */
 static bool make_way(struct pool *pool, struct lease *lease, sl_error *error)
 {
@@ -76,7 +67,7 @@ static bool make_way(struct pool *pool, struct lease *lease, sl_error *error)
 	snprintf(reason, sizeof reason, "gave way to L%llu of queue %s, which %s", (unsigned long long) lease->number, lease->queue,
 	         lease->borrowed ? "is more urgent" : "is owed the devices");
 	for (size_t i = 0; i < pool->plan.n_victims; i++)
-		if (preempt(pool, job_of(pool->plan.victims[i]), reason, error) != SL_OK) {
+		if (pause_want(pool, job_of(pool->plan.victims[i]), reason, error) != SL_OK) {
 			plan_undo(&pool->plan, lease);
 			return false;
 		}
@@ -97,19 +88,24 @@ static bool apply(struct pool *pool, const sl_action *action)
 	snprintf(reason, sizeof reason, "%.*s", SL_ERROR_TEXT - 1, action->reason);
 	switch (SL_ACTION_TYPE(action->type)) {
 	case SL_ACTION_PREEMPT:
-		return preempt(pool, job_of(lease), reason, &error) != SL_EUNAVAILABLE;
+		return pause_end(pool, job_of(lease), reason, &error) != SL_EUNAVAILABLE;
+	case SL_ACTION_SUSPEND:
+		return pause_want(pool, job_of(lease), reason, &error) != SL_EUNAVAILABLE;
 	case SL_ACTION_HOLD:
 		return make_way(pool, lease, &error);
 	case SL_ACTION_GRANT:
+	case SL_ACTION_RESUME:
 		break;
 	default:
-		return true; /* PROMOTE: the label is written down with the next change. The others need what no agent can yet */
+		return true; /* PROMOTE: the label is written down with the next change. MOVE needs what no agent can yet */
 	}
+	bool fresh = SL_ACTION_TYPE(action->type) == SL_ACTION_GRANT;
 	/* Requests may have spent the money since the round began: then it waits, and the next round is without it. */
-	bool paid = budget_grant(pool, job_of(lease)) == SL_OK;
-	if (paid && change_decide(pool, job_of(lease), LEASE_GRANTED, reason, &error) == SL_OK)
+	bool paid = !fresh || budget_grant(pool, job_of(lease)) == SL_OK;
+	if (paid && change_decide(pool, job_of(lease), fresh ? LEASE_GRANTED : LEASE_RESUMING, reason, &error) == SL_OK)
 		return true;
-	budget_release(pool, job_of(lease));
+	if (fresh)
+		budget_release(pool, job_of(lease));
 	plan_undo(&pool->plan, lease);
 	return !paid;
 }
@@ -154,7 +150,8 @@ static void tell_waiting(struct pool *pool)
 	unsigned explained = 0, most = round_reasons(pool);
 	for (size_t i = 0; i < pool->n_leases && explained < most; i++) {
 		struct job *job = job_of(pool->leases[i]);
-		if (!job->watchers || job->lease.state != LEASE_QUEUED || !change_durable(pool, job))
+		bool waits = job->lease.state == LEASE_QUEUED || job->lease.state == LEASE_SUSPENDED;
+		if (!job->watchers || !waits || !change_durable(pool, job))
 			continue;
 		explained++;
 		round_reason(pool, &job->lease, true, text);

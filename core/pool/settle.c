@@ -7,7 +7,8 @@
  *   it runs there, we do not know it      it is stopped, and forgotten once it has ended
  *   we granted it, the agent lacks it     the start is sent again; the grant stands
  *   ... and a device of it is gone        it goes back to the queue, in its old place
- *   we thought it ran, the agent lacks it it has failed: the machine lost it */
+ *   we thought it ran, the agent lacks it it has failed: the machine lost it
+ * Which of the devices a suspended lease has is the agent's word too: pause.c. */
 #include <stdio.h>
 #include <string.h>
 
@@ -37,7 +38,7 @@ void settle_faulty(struct pool *pool, const struct device *device)
 	snprintf(reason, sizeof reason, "device %s: %.160s", device->name, device->reason);
 	if (job->lease.state == LEASE_GRANTED) {
 		change_fact(pool, job, LEASE_QUEUED, reason);
-	} else if (job->lease.state == LEASE_PREPARED || job->lease.state == LEASE_RUNNING) {
+	} else if (job->lease.state == LEASE_PREPARED || job->lease.state == LEASE_RUNNING || job->lease.state == LEASE_RESUMING) {
 		job->lease.final = LEASE_FAILED;
 		job->notice_ms = POOL_NOTICE_MS;
 		change_fact(pool, job, LEASE_RELEASING, reason);
@@ -105,13 +106,13 @@ void settle_away(struct agent *agent)
 	pool->plan_fresh = false;
 	for (size_t i = 0; i < pool->n_leases; i++) {
 		struct job *job = job_of(pool->leases[i]);
-		job->start_sent = job->stop_sent = job->followed = false;
+		job->start_sent = job->stop_sent = job->pause_sent = job->followed = false;
 		if (!lease_state_over(job->lease.state))
 			watch_lease(pool, job);
 	}
 }
 
-static void mark_faulty(struct pool *pool, const json_t *entry)
+void settle_faults(struct pool *pool, const json_t *entry)
 {
 	size_t i;
 	const json_t *one;
@@ -132,8 +133,9 @@ static void take_run(struct job *job, const json_t *entry)
 	uint64_t started = time_of(entry, "started_ms"), ended = time_of(entry, "ended_ms");
 	if (!lease->started_ms)
 		lease->started_ms = started;
+	lease->paused_ms = time_of(entry, "paused_ms");
 	if (!job->timed && started) {
-		lease->run_ms = ended > started ? ended - started : 0;
+		lease->run_ms = ended > started + lease->paused_ms ? ended - started - lease->paused_ms : 0;
 		lease->since_mono_ms = pool_now().mono_ms;
 	}
 	lease->exit_code = (int) json_get_int(entry, "exit_code", -1);
@@ -149,7 +151,7 @@ static enum lease_state final_state(const struct lease *lease, const json_t *ent
 		return lease->final;
 	uint64_t started = time_of(entry, "started_ms"), ended = time_of(entry, "ended_ms");
 	bool limit = strstr(json_get_str(entry, "reason", ""), "time limit") != NULL ||
-	             (lease->signal && started && ended >= started && ended - started >= lease->time_ms);
+	             (lease->signal && started && ended >= started && ended - started >= lease->time_ms + time_of(entry, "paused_ms"));
 	if (lease->time_ms && limit)
 		return LEASE_EXPIRED;
 	/* Neither an exit code nor a signal: nobody saw the end, the machine or its supervisor went first. */
@@ -192,7 +194,7 @@ static void end(struct pool *pool, struct job *job, const json_t *entry, bool se
 	char reason[SL_ERROR_TEXT];
 	if (lease_state_over(lease->state))
 		return;
-	mark_faulty(pool, entry);
+	settle_faults(pool, entry);
 	job->known_to_agent = true;
 	if (lease->state == LEASE_GRANTED) /* the record of the start was lost with us, the start was not */
 		change_fact(pool, job, LEASE_PREPARED, "");
@@ -213,7 +215,7 @@ void settle_ended(struct agent *agent, const json_t *entry)
 		end(pool, job, entry, true);
 		return;
 	}
-	mark_faulty(pool, entry);
+	settle_faults(pool, entry);
 	if (number)
 		agent_forget(pool, number);
 }
@@ -254,7 +256,7 @@ static void settle_unknown(struct pool *pool, uint64_t number, const json_t *ent
 		agent_stop(pool, number, POOL_NOTICE_MS, "not known to sluiced");
 		return;
 	}
-	mark_faulty(pool, entry);
+	settle_faults(pool, entry);
 	for (size_t i = 0; i < pool->n_ended; i++)
 		if (pool->ended[(pool->ended_first + i) % pool->ended_room].number == number)
 			return;
@@ -286,10 +288,11 @@ static void settle_runs(struct pool *pool, struct job *job, const json_t *entry)
 		change_fact(pool, job, LEASE_FAILED, "ran on its machine without a grant: it was stopped");
 		return;
 	default:
+		pause_told(pool, job, entry);
 		break;
 	}
 	if (!job->timed && (lease->state == LEASE_RUNNING || lease->state == LEASE_RELEASING)) {
-		lease_ran_since(lease, started ? started : pool_now().wall_ms, pool_now());
+		lease_ran_since(lease, started ? started : pool_now().wall_ms, time_of(entry, "paused_ms"), pool_now());
 		job->timed = true;
 	}
 	change_act(pool, job);
@@ -312,7 +315,9 @@ static void settle_missing(struct pool *pool, struct job *job)
 			agent_start(pool, job);
 		break;
 	case LEASE_RUNNING:
+	case LEASE_SUSPENDING:
 	case LEASE_SUSPENDED:
+	case LEASE_RESUMING:
 		snprintf(reason, sizeof reason, "%s does not know it any more: it was started anew, or its records are gone",
 		         pool->agent.machine);
 		change_fact(pool, job, LEASE_FAILED, reason);
@@ -333,8 +338,8 @@ void settle_list(struct agent *agent, const json_t *list)
 	const json_t *entry;
 	for (size_t k = 0; k < pool->n_leases; k++) {
 		struct job *job = job_of(pool->leases[k]);
-		job->start_sent = job->stop_sent = job->followed = job->known_to_agent = false;
-		if (lease_state_holds(job->lease.state) && devices_rebind(&pool->devices, &job->lease, &error) != SL_OK)
+		job->start_sent = job->stop_sent = job->pause_sent = job->followed = job->known_to_agent = false;
+		if (lease_holds(&job->lease) && devices_rebind(&pool->devices, &job->lease, &error) != SL_OK)
 			log_warn("L%llu: %s", (unsigned long long) job->lease.number, error.text);
 	}
 	pool->plan_fresh = false;

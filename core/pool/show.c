@@ -16,6 +16,11 @@ json_t *show_lease(struct pool *pool, const struct job *job, bool in_full)
 	if (lease->state == LEASE_QUEUED) {
 		round_reason(pool, lease, in_full, text);
 		reason = text[0] ? text : NULL;
+	} else if (lease->state == LEASE_SUSPENDED) {
+		char why[SL_ERROR_TEXT];
+		round_reason(pool, lease, in_full, why);
+		snprintf(text, sizeof text, "%.120s%s%.130s", lease->reason, lease->reason[0] ? "; " : "", why);
+		reason = text;
 	} else if (!lease_state_over(lease->state) && !pool->agent.ready) {
 		char at[32];
 		clock_rfc3339(pool->agent.away_ms, at);
@@ -48,7 +53,7 @@ json_t *pool_leases(struct pool *pool)
 	unsigned explained = 0, most = round_reasons(pool);
 	for (size_t i = pool->n_leases; i-- > 0;) {
 		const struct job *job = job_of(pool->leases[i]);
-		bool ask = job->lease.state == LEASE_QUEUED && explained < most;
+		bool ask = (job->lease.state == LEASE_QUEUED || job->lease.state == LEASE_SUSPENDED) && explained < most;
 		explained += ask;
 		json_array_append_new(list, show_lease(pool, job, ask));
 	}
@@ -100,7 +105,7 @@ void pool_totals(struct pool *pool, struct pool_totals *out)
 	}
 	for (size_t i = 0; i < pool->n_leases; i++) {
 		const struct lease *lease = pool->leases[i];
-		if (lease_state_holds(lease->state) || lease->state == LEASE_SUSPENDED) {
+		if (lease_holds(lease) || lease->state == LEASE_SUSPENDED) {
 			out->running++;
 		} else if (lease->state == LEASE_QUEUED) {
 			uint64_t waited = lease_wait_ms(lease, now);

@@ -211,7 +211,7 @@ static bool wants_logs(const struct pool *pool, uint64_t number)
 static void follow(struct pool *pool, struct job *job)
 {
 	char id[LEASE_ID_MAX];
-	bool runs = job->lease.state == LEASE_RUNNING || job->lease.state == LEASE_RELEASING;
+	bool runs = lease_state_started(job->lease.state) || job->lease.state == LEASE_RELEASING;
 	bool wanted = wants_logs(pool, job->lease.number);
 	if (!pool->agent.ready || job->followed == (runs && wanted))
 		return;

@@ -155,7 +155,9 @@ typedef struct sl_backend_ops {
 
 	/* Moves what these processes have on the devices to the machine's memory, and gives the devices free. All
 	 * processes of the lease are given, children too; those that never used a device may run on. Afterwards no given
-	 * process uses a given device, and each waits where it next needs one. Doing it again is SL_OK.
+	 * process uses a given device, and each waits where it next needs one. Doing it again is SL_OK. Without any pids nothing
+	 * is moved, and the answer says whether these devices could. Processes that were started meanwhile are given in a
+	 * second call, and may stand still then: one that uses no device is no reason to fail.
 	 * `timeout_ms` bounds it. An error means that all of them run on as before; when they cannot, the code is
 	 * SL_EIO, and the lease must be ended. [timeout_ms + 10 s] */
 	int (*suspend)(void *self, const char *const *uuids, size_t n_uuids, const int32_t *pids, size_t n_pids,

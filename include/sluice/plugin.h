@@ -13,7 +13,8 @@
  *   1.0  2026-11-24  first version
  *   1.1  2026-11-24  scheduler.h: terms of queues, devices and leases beside the view's arrays; holds, suspension, moves;
  *                   host: tenant_find;
- *                   backend.h: about, telemetry, processes, events, check, suspend, resume
+ *                   backend.h: about, telemetry, processes, events, check, suspend, resume;
+ *                   store.h: seals, charges of leases, lists of leases, folding
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H

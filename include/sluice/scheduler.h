@@ -62,7 +62,7 @@ typedef struct sl_view_lease {
 	uint64_t memory_bytes;/* at least, per device; 0: any */
 	char kind[SL_NAME_MAX]; /* empty: any */
 	char tenant[SL_NAME_MAX];
-	uint64_t since_ms;    /* Unix time: waiting since, or running since */
+	uint64_t since_ms;    /* Unix time: waiting since, or running since; suspended: it was asked for then */
 	uint64_t ends_ms;     /* running: end by its time limit, 0: none */
 	uint64_t time_limit_ms; /* 0: none */
 } sl_view_lease;
@@ -129,7 +129,8 @@ typedef struct sl_view_user {
 
 enum sl_lease_flag {
 	SL_LEASE_BORROWED = 1u << 0,    /* running, held or suspended: its label; else it is nominal */
-	SL_LEASE_HELD = 1u << 1,        /* waiting: its devices are chosen and become free; grant them once they are */
+	SL_LEASE_HELD = 1u << 1,        /* waiting or suspended: its devices are chosen and become free; grant them, or resume it on
+	                                   them, once they are */
 	SL_LEASE_LEAVING = 1u << 2,     /* running: was asked to end, counts no more, and its devices become free */
 	SL_LEASE_SUSPENDABLE = 1u << 3, /* can give way without losing work, and go on on its machine */
 	SL_LEASE_MOVABLE = 1u << 4,     /* can save its work and go on on other devices */
@@ -144,7 +145,8 @@ typedef struct sl_view_lease_terms {
 	uint32_t kind;          /* number as in device terms; SL_NONE: any (when sl_view_lease.kind is empty), or no device
 	                           is of that kind */
 	uint32_t user;          /* index into view.users; SL_NONE: not bounded */
-	uint32_t first_place;   /* view.places from here: devices that it has, that are held for it, or (suspended) had */
+	uint32_t first_place;   /* view.places from here: devices that it has, that are held for it, or else
+	                           (suspended) that it had */
 	uint32_t n_places;
 	uint64_t cpu_milli;     /* asked for, on its machine; 0: none */
 	uint64_t host_memory_bytes; /* asked for, on its machine; 0: none */
@@ -195,11 +197,13 @@ enum sl_action_type {
 	SL_ACTION_PREEMPT = 2, /* a running lease gives way, with notice, and is over. By itself only while a lease waits that
 	                          might evict it; who uses SL_ACTION_HOLD needs no such action */
 	/* Since 1.1. */
-	SL_ACTION_HOLD = 3,    /* a waiting lease is promised `devices`: each is free, or its holder gives way by this very
-	                          action: is suspended where it can be, else preempted with notice. All or nothing. What
-	                          becomes free is the waiting lease's until it is granted or the hold expires */
+	SL_ACTION_HOLD = 3,    /* a waiting or suspended lease is promised `devices`: each is free, or its holder gives way by
+	                          this very action: is suspended where it can be, else preempted with notice. All or nothing. What
+	                          becomes free is that lease's until it is granted, or resumed on them, or the hold expires.
+	                          For a suspended one they are of its kind and on its machine */
 	SL_ACTION_SUSPEND = 4, /* a running lease is suspended; under the same terms as SL_ACTION_PREEMPT */
-	SL_ACTION_RESUME = 5,  /* a suspended lease gets `devices`, all free, of its kind and on its machine */
+	SL_ACTION_RESUME = 5,  /* a suspended lease gets `devices`, all free or held for it, of the kind that it had and on its
+	                          machine */
 	SL_ACTION_MOVE = 6,    /* a running lease saves its work and goes on on `devices`, all free; its old ones become
 	                          free. Its minimum run time counts anew, and it is not moved before that has passed */
 	SL_ACTION_PROMOTE = 7  /* a running borrowed lease becomes nominal: its queue has room for it */

@@ -115,12 +115,35 @@ typedef struct sl_lease_filter {
  * back; what it is made of is the host's business. */
 typedef struct sl_seal {
 	uint32_t size;
-	uint32_t n;             /* records */
+	uint32_t n;             /* records. 0: all of first..last were folded and are gone, see sl_fold */
 	uint64_t first, last;   /* their sequence numbers, without a gap */
 	uint64_t wall_ms;       /* Unix time when they were sealed */
 	uint8_t digest[32];
 	const uint32_t *checks; /* n checksums, one a record: to find which one was changed. Borrowed */
 } sl_seal;
+
+/* Which records become sums and go, since 1.1: all up to and including `last`, which ends a group or stands before the
+ * first that has a seal. */
+typedef struct sl_fold {
+	uint32_t size;
+	uint32_t reserved;
+	uint64_t last;
+	/* A number of the host's for a request: only those with the same one may stand in one sum. */
+	uint64_t (*part)(void *arg, const sl_usage *);
+	void *arg;
+} sl_fold;
+
+/* Requests of one UTC hour that were folded, since 1.1. Exact. */
+typedef struct sl_fold_sum {
+	uint32_t size;
+	uint32_t reserved;
+	uint64_t hour_ms; /* Unix time when the hour begins: of started_ms */
+	uint64_t part;    /* as sl_fold's part() gave it */
+	char tenant[SL_NAME_MAX], user[SL_NAME_MAX], model[SL_NAME_MAX];
+	char key[SL_KEY_PREFIX_MAX];
+	int64_t requests, input_tokens, cached_tokens, output_tokens;
+	uint64_t cost_high, cost_low; /* 128 bit, 10^-12 of the currency, two's complement */
+} sl_fold_sum;
 
 typedef struct sl_store_ops {
 	uint32_t size;
@@ -161,6 +184,16 @@ typedef struct sl_store_ops {
 	                sl_error *);
 	/* The latest state of leases, newest (highest number) first. */
 	int (*lease_list)(void *self, const sl_lease_filter *, int (*each)(void *arg, sl_str id, sl_str json), void *arg, sl_error *);
+	/* In one durable transaction: adds the use and the charges of these records to sums by UTC hour and every column that
+	 * can be grouped by, and forgets the records, leases that had ended by then (but never the one with the highest
+	 * number), and the checksums of their seals. Digests stay: at least that of the last record and that of each UTC
+	 * day's last group, in seals with n 0 whose first..last leave no gap. Latest states of objects and of leases that are
+	 * open stay. From then on usage_sum and bill_sum give the same sums as before for every range of whole UTC hours, and
+	 * count a folded hour where it begins; usage_scan, record_scan and lease_history do not have these records any more.
+	 * To be called again with the same `last` is fine and changes nothing. */
+	int (*fold)(void *self, const sl_fold *, sl_error *);
+	/* The sums of requests that were folded, in the order of their hours; the filter's request_id is left alone. */
+	int (*fold_scan)(void *self, const sl_usage_filter *, int (*each)(void *arg, const sl_fold_sum *), void *arg, sl_error *);
 } sl_store_ops;
 
 /* Does this store have that function? */

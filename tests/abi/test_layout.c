@@ -391,7 +391,7 @@ AT(sl_seal, wall_ms, 24);
 AT(sl_seal, digest, 32);
 AT(sl_seal, checks, 64);
 
-SIZE(sl_store_ops, 112);
+SIZE(sl_store_ops, 128);
 AT(sl_store_ops, size, 0);
 AT(sl_store_ops, reserved, 4);
 AT(sl_store_ops, last_seq, 8);
@@ -407,6 +407,14 @@ AT(sl_store_ops, record_scan, 80);
 AT(sl_store_ops, audit, 88);
 AT(sl_store_ops, bill_sum, 96);
 AT(sl_store_ops, lease_list, 104);
+AT(sl_store_ops, fold, 112);
+AT(sl_store_ops, fold_scan, 120);
+
+SIZE(sl_fold, 32);
+AT(sl_fold, last, 8);
+AT(sl_fold, part, 16);
+AT(sl_fold, arg, 24);
+SIZE(sl_fold_sum, 280);
 
 SIZE(sl_launch_request, 56);
 AT(sl_launch_request, size, 0);

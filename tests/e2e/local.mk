@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Against an installed tree, by tests/run.sh. fake_control.py serves tests/cli too.
 EXTRA_DIST += \
+	tests/e2e/browser.mjs \
 	tests/e2e/cache_engine.py \
 	tests/e2e/conftest.py \
 	tests/e2e/door_engine.py \
@@ -23,10 +24,14 @@ EXTRA_DIST += \
 	tests/e2e/test_messages.py \
 	tests/e2e/test_operating.py \
 	tests/e2e/test_output.py \
+	tests/e2e/test_own_use.py \
+	tests/e2e/test_page.py \
 	tests/e2e/test_pool.py \
 	tests/e2e/test_pool_crash.py \
 	tests/e2e/test_pool_tree.py \
 	tests/e2e/test_reload.py \
 	tests/e2e/test_responses.py \
+	tests/e2e/test_retention.py \
 	tests/e2e/test_routing.py \
+	tests/e2e/test_suspend.py \
 	tests/e2e/test_upstream.py

@@ -2,7 +2,8 @@
 /* test_ledger_kill.c - kill -9 at random moments: what was said to be committed is in the store, exactly once.
  *
  * A child appends on several threads to a journal with small segments, with the SQLite store behind it, and tells
- * each commit over a pipe. Record n carries n as its tokens, so the store's sums show a gap or a double. */
+ * each commit over a pipe. Record n carries n as its tokens, so the store's sums show a gap or a double. In every second
+ * round records become sums as soon as they are a millisecond old. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -15,7 +16,7 @@
 #include "tests/unit/store/open_store.h"
 #include "tests/unit/tap.h"
 
-enum { ROUNDS = 100, THREADS = 4 };
+enum { ROUNDS = 120, THREADS = 4 };
 
 static char folder[64], database[96];
 static int told = -1; /* the pipe, in the child */
@@ -27,11 +28,11 @@ static void committed(void *arg, uint64_t seq)
 		_exit(3);
 }
 
-static struct ledger *open_ledger(struct opened_store *store, bool tell, sl_error *error)
+static struct ledger *open_ledger(struct opened_store *store, bool tell, bool fold, sl_error *error)
 {
 	struct ledger_options options = {
 		.folder = folder, .segment_bytes = 65536, .commit_gap_us = 300, .store = store->ops, .store_self = store->self,
-		.committed = tell ? committed : NULL,
+		.committed = tell ? committed : NULL, .keep_ms = fold,
 	};
 	return ledger_open(&options, error);
 }
@@ -58,13 +59,13 @@ static void *append_on(void *arg)
 	return NULL;
 }
 
-static void child(int pipe_out)
+static void child(int pipe_out, bool fold)
 {
 	struct opened_store store;
 	sl_error error = { 0 };
 	struct ledger_stats stats;
 	told = pipe_out;
-	struct ledger *l = open_store(database, &store, &error) == SL_OK ? open_ledger(&store, true, &error) : NULL;
+	struct ledger *l = open_store(database, &store, &error) == SL_OK ? open_ledger(&store, true, fold, &error) : NULL;
 	if (!l) {
 		fprintf(stderr, "# child: %s\n", error.text);
 		_exit(2);
@@ -90,7 +91,7 @@ static unsigned step(unsigned *seed)
 }
 
 /* Lets a child run for a moment, kills it. The last sequence that it told. False: it died by itself. */
-static bool run_child(unsigned *seed, uint64_t *last)
+static bool run_child(unsigned *seed, bool fold, uint64_t *last)
 {
 	int ends[2];
 	if (pipe(ends) != 0)
@@ -98,7 +99,7 @@ static bool run_child(unsigned *seed, uint64_t *last)
 	pid_t pid = fork();
 	if (pid == 0) {
 		close(ends[0]);
-		child(ends[1]);
+		child(ends[1], fold);
 		_exit(5);
 	}
 	close(ends[1]);
@@ -116,11 +117,11 @@ static bool run_child(unsigned *seed, uint64_t *last)
 }
 
 /* What journal and store hold together: opening the ledger feeds the store. */
-static bool check(int round, uint64_t told_last, uint64_t *have)
+static bool check(int round, uint64_t told_last, uint64_t *have, uint64_t *folded)
 {
 	struct opened_store store;
 	sl_error error = { 0 };
-	struct ledger *l = open_store(database, &store, &error) == SL_OK ? open_ledger(&store, false, &error) : NULL;
+	struct ledger *l = open_store(database, &store, &error) == SL_OK ? open_ledger(&store, false, false, &error) : NULL;
 	if (!l) {
 		printf("# round %d: %s\n", round, error.text);
 		return false;
@@ -131,6 +132,13 @@ static bool check(int round, uint64_t told_last, uint64_t *have)
 	uint64_t last = 0;
 	store.ops->last_seq(store.self, &last, &error);
 	store.ops->usage_sum(store.self, &all, 0, sum_up, &sum, &error);
+	struct ledger_verdict verdict = { 0 };
+	bool sound = ledger_verify(store.ops, store.self, 0, NULL, 0, &verdict, &error) == SL_OK && !verdict.wrong &&
+	             verdict.verified == last && verdict.folded >= *folded;
+	if (!sound)
+		printf("# round %d: verified up to %llu, folded up to %llu: %s%s\n", round, (unsigned long long) verdict.verified,
+		       (unsigned long long) verdict.folded, verdict.why, error.text);
+	*folded = verdict.folded;
 	close_store(&store);
 	int64_t n = (int64_t) last;
 	bool right = last >= told_last && sum.requests == n && sum.input_tokens == n * (n + 1) / 2 &&
@@ -139,13 +147,13 @@ static bool check(int round, uint64_t told_last, uint64_t *have)
 		printf("# round %d: told %llu, store has %llu, rows %lld, sum %lld\n", round, (unsigned long long) told_last,
 		       (unsigned long long) last, (long long) sum.requests, (long long) sum.input_tokens);
 	*have = last;
-	return right;
+	return right && sound;
 }
 
 int main(void)
 {
 	unsigned seed = (unsigned) time(NULL);
-	uint64_t last = 0, have = 0;
+	uint64_t last = 0, have = 0, folded = 0;
 	int right = 0, killed = 0, round = 0;
 	strcpy(folder, "/tmp/test-kill-XXXXXX");
 	if (!mkdtemp(folder))
@@ -153,13 +161,14 @@ int main(void)
 	snprintf(database, sizeof database, "%s/store.db", folder);
 	printf("# seed %u\n", seed);
 	for (; round < ROUNDS; round++) {
-		killed += run_child(&seed, &last);
-		if (!check(round, last, &have))
+		killed += run_child(&seed, round % 2, &last);
+		if (!check(round, last, &have, &folded))
 			break;
 		right++;
 	}
 	tap_ok(killed == round && round == ROUNDS, "%d children were killed at work", killed);
-	tap_ok(right == ROUNDS, "after each, all that was committed is in the store exactly once (%d of %d rounds)", right, ROUNDS);
+	tap_ok(right == ROUNDS, "after each, all that was committed is in the store exactly once, and agrees with its digests (%d of %d rounds)", right, ROUNDS);
+	tap_ok(folded > ROUNDS, "%llu of them became sums", (unsigned long long) folded);
 	tap_ok(have > ROUNDS, "%llu records were written meanwhile", (unsigned long long) have);
 	char command[128];
 	snprintf(command, sizeof command, "rm -rf '%s'", folder);

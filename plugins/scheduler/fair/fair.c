@@ -40,7 +40,8 @@ static int grow(size_t *room, size_t n, const struct array *arrays, size_t count
 static int make_room(struct fair *f, const sl_view *v)
 {
 	size_t machines_or_devices = v->n_devices > v->n_machines ? v->n_devices : v->n_machines;
-	return GROW(turns_room, v->n_waiting, ARRAY(turns)) && GROW(queues_room, v->n_queues, ARRAY(queues), ARRAY(past)) &&
+	return GROW(turns_room, v->n_waiting + v->n_suspended, ARRAY(turns)) &&
+	       GROW(sleepers_room, v->n_suspended, ARRAY(sleepers)) && GROW(queues_room, v->n_queues, ARRAY(queues), ARRAY(past)) &&
 	       GROW(nodes_room, v->n_queues + v->n_cohorts + 1, ARRAY(nodes)) &&
 	       GROW(devices_room, machines_or_devices + 1, ARRAY(machine_first), ARRAY(machine_devices), ARRAY(reserves),
 	            ARRAY(reserved), ARRAY(runner), ARRAY(taken), ARRAY(pairs), ARRAY(machine_pairs), ARRAY(device_model),
@@ -55,6 +56,7 @@ static void run(struct fair *f, const sl_view *view, sl_action *out, size_t room
 	f->out = out;
 	f->room = room;
 	f->n = f->n_chosen = 0;
+	f->pinned = SL_NONE;
 	width_setup(f);
 	place_setup(f);
 	serve_round(f);
@@ -99,8 +101,8 @@ static void fair_close(void *self)
 	struct fair *f = self;
 	if (!f)
 		return;
-	void *const arrays[] = { f->turns, f->queues, f->nodes, f->past, f->machine_first, f->machine_devices, f->reserves,
-	                         f->reserved, f->runner, f->taken, f->pairs, f->machine_pairs, f->device_model, f->cpu_free,
+	void *const arrays[] = { f->turns, f->sleepers, f->queues, f->nodes, f->past, f->machine_first, f->machine_devices,
+	                         f->reserves, f->reserved, f->runner, f->taken, f->pairs, f->machine_pairs, f->device_model, f->cpu_free,
 	                         f->memory_free, f->barred, f->leaving, f->promoted, f->chosen };
 	for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
 		free(arrays[i]);

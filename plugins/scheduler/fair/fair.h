@@ -20,7 +20,7 @@ enum { MASKED_MAX = 10 }; /* victims on one machine of which every subset is tri
 struct turn {
 	int64_t priority; /* the queue's, then the lease's */
 	uint64_t since_ms;
-	uint32_t index;   /* into view.waiting */
+	uint32_t index;   /* into view.waiting, behind them into sleepers */
 	uint32_t next;    /* of the same queue, in order; SL_NONE: the last */
 };
 
@@ -80,6 +80,13 @@ struct pair {
 	} now, told; /* told: what the placement knows */
 };
 
+/* A suspended lease that wants to go on, as one that waits: for its machine only, and for devices of the kind that it had. */
+struct sleeper {
+	sl_view_lease lease;
+	sl_view_lease_terms terms;
+	uint32_t machine;
+};
+
 /* Grows with the view and stays. Freed by close. */
 struct fair {
 	uint64_t half_life_ms;
@@ -87,6 +94,9 @@ struct fair {
 
 	const sl_view *view;
 	struct turn *turns;
+	struct sleeper *sleepers;
+	uint32_t n_sleepers;
+	uint32_t pinned;           /* the only machine for the lease that is looked at; SL_NONE: any will do */
 	struct queue *queues;
 	struct node *nodes;
 	struct past *past;         /* parallel to the queues of the last round */
@@ -115,7 +125,7 @@ struct fair {
 	int64_t *cpu_free, *memory_free; /* by machine, less what this round has granted; PLACEMENT_UNKNOWN: not counted */
 	uint8_t *barred;           /* by pair; all 0 between choices */
 	int partial;               /* the placement cannot see all: where it finds nothing, something may still fit */
-	size_t turns_room, queues_room, nodes_room, devices_room, running_room;
+	size_t turns_room, sleepers_room, queues_room, nodes_room, devices_room, running_room;
 
 	sl_action *out;
 	size_t n, room;
@@ -156,7 +166,8 @@ int place_evict(struct fair *f, const sl_view_lease *lease, const sl_view_lease_
 /* Keeps a machine for it: where it fits soonest. 0: no machine could ever hold it, or all are kept already. */
 int place_reserve(struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, uint64_t at_ms,
                   struct reserve *out);
-void place_count(const struct fair *f, const sl_view_lease *lease, uint32_t *most_free, uint32_t *most, uint32_t *all_free);
+void place_count(const struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, uint32_t *most_free,
+                 uint32_t *most, uint32_t *all_free);
 
 /* pool.c */
 void pool_setup(struct fair *f);

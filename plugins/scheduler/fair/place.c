@@ -117,17 +117,21 @@ static uint32_t tightest(const struct fair *f, const sl_view_lease *lease, const
 	return best;
 }
 
-/* Where the placement says; where it sees nothing but cannot see all, the tightest machine. */
+/* A suspended lease on its own machine. Any other where the placement says; where it sees nothing but cannot see all, the
+ * tightest machine. */
 int place_free(struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, struct spot *spot)
 {
 	uint32_t model = SL_NONE;
 	const struct dead shape = pool_shape(f, lease, terms);
 	*spot = (struct spot){ .machine = UINT32_MAX };
-	if (is_dead(f, &shape))
+	if (f->pinned != SL_NONE) {
+		spot->machine = place_allowed(f, lease, f->pinned) ? f->pinned : UINT32_MAX;
+	} else if (is_dead(f, &shape)) {
 		return 0;
-	if (!pool_choose(f, lease, &shape, &spot->machine, &model) && f->partial)
+	} else if (!pool_choose(f, lease, &shape, &spot->machine, &model) && f->partial) {
 		spot->machine = tightest(f, lease, terms, &shape.request);
-	if (spot->machine == UINT32_MAX && f->n_dead < DEAD_MAX)
+	}
+	if (spot->machine == UINT32_MAX && f->pinned == SL_NONE && f->n_dead < DEAD_MAX)
 		f->dead[f->n_dead++] = shape;
 	spot->devices = room_for(f, lease->devices);
 	return spot->machine != UINT32_MAX && spot->devices &&
@@ -257,6 +261,8 @@ int place_evict(struct fair *f, const sl_view_lease *lease, const sl_view_lease_
 	int any = 0;
 	*spot = (struct spot){ .devices = room_for(f, lease->devices), .cost = UINT64_MAX };
 	for (uint32_t m = 0; spot->devices && m < f->view->n_machines; m++) {
+		if (f->pinned != SL_NONE && m != f->pinned)
+			continue;
 		struct victim v[MASKED_MAX];
 		uint32_t n = 0, spare = 0, later = 0;
 		uint64_t last = 0, cost = 0;
@@ -330,7 +336,7 @@ int place_reserve(struct fair *f, const sl_view_lease *lease, const sl_view_leas
 	uint64_t best_at = UINT64_MAX;
 	for (uint32_t m = 0; m < f->view->n_machines; m++) {
 		uint32_t have, free_now;
-		if (f->reserves[m].used)
+		if (f->reserves[m].used || (f->pinned != SL_NONE && m != f->pinned))
 			continue;
 		uint64_t at = fits_at(f, lease, terms, m, &have);
 		free_now = have ? free_on(f, lease, terms, m, SL_NONE, NULL) : 0;
@@ -349,11 +355,13 @@ int place_reserve(struct fair *f, const sl_view_lease *lease, const sl_view_leas
 	return 1;
 }
 
-void place_count(const struct fair *f, const sl_view_lease *lease, uint32_t *most_free, uint32_t *most, uint32_t *all_free)
+void place_count(const struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms, uint32_t *most_free,
+                 uint32_t *most, uint32_t *all_free)
 {
-	const sl_view_lease_terms *terms = &f->view->waiting_terms[lease - f->view->waiting];
 	*most_free = *most = *all_free = 0;
 	for (uint32_t m = 0; m < f->view->n_machines; m++) {
+		if (f->pinned != SL_NONE && m != f->pinned)
+			continue;
 		uint32_t suit = 0, n = free_on(f, lease, terms, m, SL_NONE, NULL);
 		for (uint32_t k = f->machine_first[m]; k < f->machine_first[m + 1]; k++)
 			suit += suits(f, lease, terms, f->machine_devices[k]) != 0;

@@ -17,17 +17,54 @@ static int compare(const void *a, const void *b)
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
+/* Those suspended leases whose machines are there. */
+static void wake_sleepers(struct fair *f)
+{
+	const sl_view *v = f->view;
+	f->n_sleepers = 0;
+	for (uint32_t i = 0; i < v->n_suspended; i++) {
+		const sl_view_lease_terms *t = &v->suspended_terms[i];
+		if (!t->n_places || v->suspended[i].queue >= v->n_queues)
+			continue;
+		uint32_t d = v->places[t->first_place];
+		struct sleeper *s = &f->sleepers[f->n_sleepers++];
+		*s = (struct sleeper){ .lease = v->suspended[i], .terms = *t, .machine = v->device_terms[d].machine };
+		memcpy(s->lease.kind, v->devices[d].kind, sizeof s->lease.kind);
+		s->terms.kind = v->device_terms[d].kind;
+		s->terms.cpu_milli = s->terms.host_memory_bytes = 0; /* its processes never left */
+	}
+}
+
+/* Whose turn it is; who is suspended is looked for a place on its machine only. */
+static const sl_view_lease *look_at(struct fair *f, uint32_t index, const sl_view_lease_terms **terms)
+{
+	const sl_view *v = f->view;
+	const struct sleeper *s = index >= v->n_waiting ? &f->sleepers[index - v->n_waiting] : NULL;
+	f->pinned = s ? s->machine : SL_NONE;
+	*terms = s ? &s->terms : &v->waiting_terms[index];
+	return s ? &s->lease : &v->waiting[index];
+}
+
+static void add_turn(struct fair *f, uint32_t *n, uint32_t index)
+{
+	const sl_view_lease_terms *terms;
+	const sl_view_lease *lease = look_at(f, index, &terms);
+	if (lease->queue < f->view->n_queues && lease->devices > 0)
+		f->turns[(*n)++] = (struct turn){ fair_priority(f->view, lease), lease->since_ms, index, SL_NONE };
+}
+
 /* Everybody who waits, and the chain of each queue. */
 static uint32_t line_up(struct fair *f)
 {
 	const sl_view *v = f->view;
 	uint32_t n = 0;
-	for (uint32_t i = 0; i < v->n_waiting; i++)
-		if (v->waiting[i].queue < v->n_queues && v->waiting[i].devices > 0)
-			f->turns[n++] = (struct turn){ fair_priority(v, &v->waiting[i]), v->waiting[i].since_ms, i, SL_NONE };
+	const sl_view_lease_terms *terms;
+	wake_sleepers(f);
+	for (uint32_t i = 0; i < v->n_waiting + f->n_sleepers; i++)
+		add_turn(f, &n, i);
 	qsort(f->turns, n, sizeof *f->turns, compare);
 	for (uint32_t i = n; i-- > 0;) {
-		struct queue *q = &f->queues[v->waiting[f->turns[i].index].queue];
+		struct queue *q = &f->queues[look_at(f, f->turns[i].index, &terms)->queue];
 		f->turns[i].next = q->first;
 		q->first = i;
 	}
@@ -65,19 +102,21 @@ static void act(struct fair *f, uint32_t type, uint64_t lease, uint32_t *devices
 static void finish_holds(struct fair *f)
 {
 	const sl_view *v = f->view;
-	for (uint32_t i = 0; i < v->n_waiting; i++) {
-		const sl_view_lease_terms *t = &v->waiting_terms[i];
+	for (uint32_t i = 0; i < v->n_waiting + f->n_sleepers; i++) {
+		const sl_view_lease_terms *t;
+		const sl_view_lease *lease = look_at(f, i, &t);
 		uint32_t n = t->n_places, ready = 0;
 		if (!(t->flags & SL_LEASE_HELD))
 			continue;
-		because(f, &v->waiting[i], "its devices are held for it: it starts once those who have them are gone");
+		because(f, lease, "its devices are held for it: it starts once those who have them are gone");
 		for (uint32_t k = 0; k < n; k++)
 			ready += v->devices[v->places[t->first_place + k]].state == SL_DEVICE_HELD;
-		if (n != v->waiting[i].devices || ready != n || f->n_chosen + n > f->room_chosen)
+		if (n != lease->devices || ready != n || f->n_chosen + n > f->room_chosen)
 			continue;
 		uint32_t *devices = f->chosen + f->n_chosen;
 		memcpy(devices, v->places + t->first_place, n * sizeof *devices);
-		act(f, SL_ACTION_GRANT, v->waiting[i].number, devices, n, "the devices held for it are free");
+		act(f, i < v->n_waiting ? SL_ACTION_GRANT : SL_ACTION_RESUME, lease->number, devices, n,
+		    "the devices held for it are free");
 	}
 }
 
@@ -134,11 +173,12 @@ static int start(struct fair *f, const sl_view_lease *lease, const sl_view_lease
                  struct spot *spot)
 {
 	const char *queue = f->view->queues[lease->queue].name, *label = borrows ? "borrowed" : "nominal";
+	uint32_t take = f->pinned == SL_NONE ? SL_ACTION_GRANT : SL_ACTION_RESUME;
 	uint32_t flag = borrows ? (uint32_t) SL_ACTION_BORROWED : (uint32_t) SL_ACTION_NOMINAL;
 	int64_t room = nominal_room(f, lease->queue);
 	int covered = width_excess(f, lease->queue, fair_width(lease)) <= 0 && (borrows || fair_width(lease) <= room); /* no nominal lease of its own must go first */
 	if (covered && place_free(f, lease, terms, spot)) {
-		act(f, SL_ACTION_GRANT | flag, lease->number, spot->devices, lease->devices, "%s in queue %s; free on %s", label, queue,
+		act(f, take | flag, lease->number, spot->devices, lease->devices, "%s in queue %s; free on %s", label, queue,
 		    f->view->machines[spot->machine].name);
 	} else if (evict && place_evict(f, lease, terms, borrows, spot)) {
 		act(f, SL_ACTION_HOLD | flag, lease->number, spot->devices, lease->devices, "%s in queue %s; takes devices on %s", label,
@@ -180,15 +220,17 @@ static int64_t yields(struct fair *f, const sl_view_lease *lease)
 	return q->yields;
 }
 
-static void explain_place(struct fair *f, const sl_view_lease *lease)
+static void explain_place(struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms)
 {
 	uint32_t most_free, most, all;
 	const char *kind = lease->kind[0] ? lease->kind : "devices";
-	const sl_view_lease_terms *terms = &f->view->waiting_terms[lease - f->view->waiting];
 	if (lease->number != f->why_number)
 		return;
-	place_count(f, lease, &most_free, &most, &all);
-	if (most < lease->devices)
+	place_count(f, lease, terms, &most_free, &most, &all);
+	if (f->pinned != SL_NONE)
+		because(f, lease, "goes on when %u %s on %s are free: %u are", lease->devices, kind, f->view->machines[f->pinned].name,
+		        all);
+	else if (most < lease->devices)
 		because(f, lease, "can never start: wants %u %s on one machine, the largest has %u", lease->devices, kind, most);
 	else if (most_free < lease->devices)
 		because(f, lease, "waits for %u more %s on one machine: %u are free, at most %u together", lease->devices - most_free, kind,
@@ -223,10 +265,10 @@ static int claim(struct fair *f, const sl_view_lease *lease, const sl_view_lease
 	if (start(f, lease, terms, 0, !q->blocked, &spot))
 		return 1;
 	if (q->blocked || width > room) {
-		explain_place(f, lease);
+		explain_place(f, lease, terms);
 		return width <= room;
 	}
-	explain_place(f, lease);
+	explain_place(f, lease, terms);
 	if (spot.soonest_ms) {
 		because(f, lease, "queue %s is owed the devices: it waits %llu s until those who borrowed them have run for their minimum time",
 		        name, (unsigned long long) (spot.soonest_ms - f->view->now_ms + 999) / 1000);
@@ -241,18 +283,19 @@ static void claims(struct fair *f, uint32_t n)
 	const sl_view *v = f->view;
 	for (uint32_t i = 0; i < n && f->n < f->room; i++) {
 		uint32_t at = f->turns[i].index;
-		const sl_view_lease *lease = &v->waiting[at];
+		const sl_view_lease_terms *terms;
+		const sl_view_lease *lease = look_at(f, at, &terms);
 		struct queue *q = &f->queues[lease->queue];
-		if (v->waiting_terms[at].flags & SL_LEASE_HELD) {
+		if (terms->flags & SL_LEASE_HELD) {
 			f->turns[i].index = SL_NONE;
 		} else if (q->stopped) {
 			because(f, lease, "waits behind a lease of queue %s that is owed devices and gets them first", v->queues[lease->queue].name);
 			f->turns[i].index = SL_NONE;
-		} else if (!within_user(f, lease, &v->waiting_terms[at])) {
+		} else if (!within_user(f, lease, terms)) {
 			because(f, lease, "its user has as many devices in queue %s as one may have", v->queues[lease->queue].name);
 			f->turns[i].index = SL_NONE;
 		} else if (v->queue_terms[lease->queue].nominal && (!q->blocked || q->examined++ < f->backfill) &&
-		           claim(f, lease, &v->waiting_terms[at])) {
+		           claim(f, lease, terms)) {
 			f->turns[i].index = SL_NONE;
 		}
 	}
@@ -260,15 +303,17 @@ static void claims(struct fair *f, uint32_t n)
 		promote(f, q, INT32_MIN);
 }
 
-static void borrow(struct fair *f, const sl_view_lease *lease)
+static void borrow(struct fair *f, const sl_view_lease *lease, const sl_view_lease_terms *terms)
 {
 	const sl_view *v = f->view;
-	const sl_view_lease_terms *terms = &v->waiting_terms[lease - v->waiting];
 	struct queue *q = &f->queues[lease->queue];
 	const sl_view_queue_terms *t = &v->queue_terms[lease->queue];
 	struct spot spot = { 0 };
 	int64_t can = width_available(f, lease->queue), width = fair_width(lease), have = q->nominal + q->borrowed;
-	if (t->borrow >= 0 && have + width > ((int64_t) t->nominal + t->borrow) * 1000) {
+	if (t->borrow >= 0 && width > ((int64_t) t->nominal + t->borrow) * 1000) {
+		because(f, lease, "can never start: it wants %u devices, the quota of queue %s is %d", lease->devices,
+		        v->queues[lease->queue].name, t->nominal + t->borrow); /* it keeps nothing from others either */
+	} else if (t->borrow >= 0 && have + width > ((int64_t) t->nominal + t->borrow) * 1000) {
 		because(f, lease, "waits for the quota of queue %s: %lld of %d devices are in use, %u more are wanted",
 		        v->queues[lease->queue].name, (long long) have / 1000, t->nominal + t->borrow, lease->devices);
 		if (width <= width_most(f, lease->queue))
@@ -279,7 +324,7 @@ static void borrow(struct fair *f, const sl_view_lease *lease)
 		if (width <= width_most(f, lease->queue)) /* else what is kept for it would never be used */
 			block(f, lease, terms, 0);
 	} else if (!start(f, lease, terms, 1, !q->blocked, &spot)) {
-		explain_place(f, lease);
+		explain_place(f, lease, terms);
 		block(f, lease, terms, 0);
 	}
 }
@@ -309,18 +354,20 @@ void serve_round(struct fair *f)
 	claims(f, n);
 	while (f->n < f->room && (q = next_queue(f)) != SL_NONE) {
 		struct queue *queue = &f->queues[q];
-		const sl_view_lease *lease = &f->view->waiting[f->turns[queue->first].index];
+		const sl_view_lease_terms *terms;
+		const sl_view_lease *lease = look_at(f, f->turns[queue->first].index, &terms);
 		queue->first = f->turns[queue->first].next;
 		if (queue->blocked && queue->examined++ >= f->backfill) {
 			queue->stopped = 1;
 			continue;
 		}
-		borrow(f, lease);
+		borrow(f, lease, terms);
 	}
 	/* Who was not looked at: a claim of the queue comes first, or too many are before it. */
-	for (uint32_t i = 0; f->why_number && !f->why[0] && i < n; i++)
-		if (f->turns[i].index != SL_NONE && f->queues[f->view->waiting[f->turns[i].index].queue].stopped) {
-			const sl_view_lease *lease = &f->view->waiting[f->turns[i].index];
+	for (uint32_t i = 0; f->why_number && !f->why[0] && i < n; i++) {
+		const sl_view_lease_terms *terms;
+		const sl_view_lease *lease = f->turns[i].index != SL_NONE ? look_at(f, f->turns[i].index, &terms) : NULL;
+		if (lease && f->queues[lease->queue].stopped)
 			because(f, lease, "waits: another lease of queue %s comes first", f->view->queues[lease->queue].name);
-		}
+	}
 }

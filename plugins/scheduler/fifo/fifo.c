@@ -3,7 +3,8 @@
  *
  * Waiting leases are taken by the priority of their queue, then their own, then their age. A lease that cannot start
  * now stops its queue: nobody behind it overtakes, so nobody starves. A lease gets all of its devices at once, on one
- * machine, and there from one island where that is possible. Nobody is ever asked to give way. */
+ * machine, and there from one island where that is possible. Nobody is ever asked to give way; those whom another
+ * scheduler had suspended go on first, once as many devices of their kind are free where they were. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,37 @@ static size_t line_up(struct fifo *f, const sl_view *view)
 	return n;
 }
 
+static int over_quota(const struct fifo *f, const sl_view *view, const sl_view_lease *lease)
+{
+	int32_t quota = view->queues[lease->queue].quota;
+	return quota >= 0 && (int64_t) f->used[lease->queue] + lease->devices > quota;
+}
+
+/* A suspended lease goes on on devices of the machine and the kind that it had. */
+static int resume(struct fifo *f, const sl_view *view, size_t i, sl_action *out)
+{
+	const sl_view_lease *lease = &view->suspended[i];
+	const sl_view_lease_terms *terms = &view->suspended_terms[i];
+	uint32_t *first = f->granted + f->n_granted, n = 0;
+	if (lease->queue >= view->n_queues || over_quota(f, view, lease))
+		return 0;
+	for (uint32_t d = 0; terms->n_places && d < view->n_devices && n < lease->devices; d++) {
+		const sl_view_device *device = &view->devices[d], *was = &view->devices[view->places[terms->first_place]];
+		if (device->state == SL_DEVICE_FREE && !f->taken[d] && strcmp(device->machine, was->machine) == 0 &&
+		    strcmp(device->kind, was->kind) == 0)
+			first[n++] = d;
+	}
+	if (!n || n < lease->devices)
+		return 0;
+	for (uint32_t k = 0; k < n; k++)
+		f->taken[first[k]] = 1;
+	f->n_granted += n;
+	f->used[lease->queue] += (int32_t) n;
+	*out = (sl_action){ .type = SL_ACTION_RESUME, .lease = lease->number, .devices = first, .n_devices = n };
+	snprintf(out->reason, sizeof out->reason, "goes on on %s", view->devices[first[0]].machine);
+	return 1;
+}
+
 /* Would this device do, were it free? */
 static int suits(const sl_view_lease *lease, const sl_view_device *d)
 {
@@ -167,12 +199,6 @@ static int place(struct fifo *f, const sl_view *view, const sl_view_lease *lease
 	return 1;
 }
 
-static int over_quota(const struct fifo *f, const sl_view *view, const sl_view_lease *lease)
-{
-	int32_t quota = view->queues[lease->queue].quota;
-	return quota >= 0 && (int64_t) f->used[lease->queue] + lease->devices > quota;
-}
-
 /* A round, up to the lease `until` (0: all). *waits is that lease, or NULL when it was granted or is unknown. */
 static size_t serve(struct fifo *f, const sl_view *view, uint64_t until, sl_action *out, size_t room,
                     const sl_view_lease **waits)
@@ -185,6 +211,10 @@ static size_t serve(struct fifo *f, const sl_view *view, uint64_t until, sl_acti
 	memset(f->stopped, 0, view->n_queues);
 	for (size_t i = 0; i < view->n_queues; i++)
 		f->used[i] = view->queues[i].used;
+	for (size_t i = 0; SL_VIEW_HAS(view, n_suspended) && i < view->n_suspended && n < room; i++) {
+		int resumed = resume(f, view, i, out + n);
+		n += resumed && !until;
+	}
 	for (size_t i = 0; i < leases && n < room; i++) {
 		const sl_view_lease *lease = &view->waiting[f->order[i].index];
 		int granted = !f->stopped[lease->queue] && !over_quota(f, view, lease) && place(f, view, lease, out + n);

@@ -36,28 +36,38 @@ static void add_time(struct question *q, const char *column, const sl_bill_filte
 	}
 }
 
-/* Both tables with the same columns. What only one of them has leaves the other out. */
-static void add_rows(struct question *q, const sl_bill_filter *f)
+static void add_charges(struct question *q, const sl_bill_filter *f)
 {
-	question_add(q, " FROM (SELECT started_ms AS at, tenant, user, key, model, '' AS queue, '' AS kind, '' AS lease,"
-	                " 0 AS price, 0 AS replica, 1 AS n, input_tokens, cached_tokens, output_tokens, cost, 0 AS device_ms"
-	                " FROM usage WHERE ");
-	question_add(q, f->queue.len || f->kind.len || f->lease.len ? "0" : "1");
-	add_time(q, "started_ms", f);
-	question_text(q, " AND tenant = ?", f->tenant);
-	question_text(q, " AND user = ?", f->user);
-	question_text(q, " AND key = ?", f->key);
-	question_text(q, " AND model = ?", f->model);
-	question_add(q, " UNION ALL SELECT from_ms, tenant, user, '', model, queue, kind, lease, price, model <> '', 0, 0, 0, 0, 0,"
-	                " device_ms FROM charge WHERE ");
-	question_add(q, f->key.len ? "0" : "1");
-	add_time(q, "from_ms", f);
 	question_text(q, " AND tenant = ?", f->tenant);
 	question_text(q, " AND user = ?", f->user);
 	question_text(q, " AND model = ?", f->model);
 	question_text(q, " AND queue = ?", f->queue);
 	question_text(q, " AND kind = ?", f->kind);
 	question_text(q, " AND lease = ?", f->lease);
+}
+
+/* Requests and charges with the same columns, those with their records and those that were folded. What only one of
+ * them has leaves the other out. */
+static void add_rows(struct question *q, const sl_bill_filter *f)
+{
+	const sl_usage_filter requests = { .size = sizeof requests, .since_ms = f->since_ms, .until_ms = f->until_ms,
+		.tenant = f->tenant, .user = f->user, .key = f->key, .model = f->model };
+	question_add(q, " FROM (SELECT at, tenant, user, key, model, '' AS queue, '' AS kind, '' AS lease, 0 AS price,"
+	                " 0 AS replica, n, input_high, input_low, cached_high, cached_low, output_high, output_low, cost_high,"
+	                " cost_low, 0 AS device_ms FROM (");
+	question_requests(q, &requests);
+	question_add(q, ") WHERE ");
+	question_add(q, f->queue.len || f->kind.len || f->lease.len ? "0" : "1");
+	question_add(q, " UNION ALL SELECT from_ms, tenant, user, '', model, queue, kind, lease, price, model <> '', 0, 0, 0, 0, 0,"
+	                " 0, 0, 0, 0, device_ms FROM charge WHERE ");
+	question_add(q, f->key.len ? "0" : "1");
+	add_time(q, "from_ms", f);
+	add_charges(q, f);
+	question_add(q, " UNION ALL SELECT hour * 3600000, tenant, user, '', model, queue, kind, lease, price, model <> '', 0, 0, 0,"
+	                " 0, 0, 0, 0, 0, 0, device_ms FROM charge_sum WHERE ");
+	question_add(q, f->key.len ? "0" : "1");
+	question_hours(q, f->since_ms, f->until_ms);
+	add_charges(q, f);
 	question_add(q, ")");
 }
 
@@ -177,7 +187,6 @@ static int each_sum(struct store *s, sqlite3_stmt *q, uint32_t by, int (*each)(v
 int bill_sum(void *self, const sl_bill_filter *given, uint32_t by, int (*each)(void *arg, const sl_bill_sum *), void *arg,
              sl_error *error)
 {
-	static const char *const summed[] = { "input_tokens", "cached_tokens", "output_tokens", "cost" };
 	struct store *s = self;
 	struct question question = { 0 };
 	sl_bill_filter f = { 0 };
@@ -185,13 +194,8 @@ int bill_sum(void *self, const sl_bill_filter *given, uint32_t by, int (*each)(v
 		memcpy(&f, given, given->size < sizeof f ? given->size : sizeof f);
 	question_add(&question, "SELECT ");
 	add_groups(&question, by);
-	question_add(&question, ", sum(n)");
-	for (size_t i = 0; i < sizeof summed / sizeof summed[0]; i++) {
-		char pair[96];
-		snprintf(pair, sizeof pair, ", sum(%s / %d), sum(%s %% %d)", summed[i], SPLIT, summed[i], SPLIT);
-		question_add(&question, pair);
-	}
-	question_add(&question, ", sum(device_ms)");
+	question_add(&question, ", sum(n), sum(input_high), sum(input_low), sum(cached_high), sum(cached_low), sum(output_high),"
+	                        " sum(output_low), sum(cost_high), sum(cost_low), sum(device_ms)");
 	add_rows(&question, &f);
 	question_add(&question, " GROUP BY ");
 	add_groups(&question, by);

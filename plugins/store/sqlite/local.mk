@@ -3,6 +3,7 @@ if ENABLE_STORE_SQLITE
 storeplugin_LTLIBRARIES += plugins/store/sqlite/sqlite.la
 plugins_store_sqlite_sqlite_la_SOURCES = \
 	plugins/store/sqlite/bill.c \
+	plugins/store/sqlite/fold.c \
 	plugins/store/sqlite/plugin.c \
 	plugins/store/sqlite/query.c \
 	plugins/store/sqlite/seal.c \

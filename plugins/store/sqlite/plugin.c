@@ -12,7 +12,7 @@
 
 static const char schema[] =
 	"CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-	"INSERT INTO meta VALUES ('schema', 2), ('seq', 0);"
+	"INSERT INTO meta VALUES ('schema', 3), ('seq', 0);"
 	"CREATE TABLE usage ("
 	"  seq INTEGER PRIMARY KEY, started_ms INTEGER NOT NULL, duration_us INTEGER NOT NULL, ttft_us INTEGER NOT NULL,"
 	"  wait_us INTEGER NOT NULL, input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,"
@@ -42,6 +42,20 @@ static const char schema_2[] =
 	"  checks BLOB NOT NULL);"
 	"CREATE INDEX lease_number ON lease (number);"
 	"CREATE INDEX lease_tenant ON lease (" LEASE_TENANT ", number);";
+
+/* What schema 3 has beside that of 2: sums by hour of what was folded. `part` is the host's, see store.h. What could
+ * overflow stands in two halves, 10^9 x high + low. */
+static const char schema_3[] =
+	"CREATE TABLE usage_sum (hour INTEGER NOT NULL, tenant TEXT NOT NULL, user TEXT NOT NULL, key TEXT NOT NULL,"
+	"  model TEXT NOT NULL, part INTEGER NOT NULL, n INTEGER NOT NULL, input_high INTEGER NOT NULL,"
+	"  input_low INTEGER NOT NULL, cached_high INTEGER NOT NULL, cached_low INTEGER NOT NULL,"
+	"  output_high INTEGER NOT NULL, output_low INTEGER NOT NULL, cost_high INTEGER NOT NULL, cost_low INTEGER NOT NULL,"
+	"  PRIMARY KEY (hour, tenant, user, key, model, part)) WITHOUT ROWID;"
+	"CREATE INDEX usage_sum_tenant ON usage_sum (tenant, hour);"
+	"CREATE TABLE charge_sum (hour INTEGER NOT NULL, lease TEXT NOT NULL, tenant TEXT NOT NULL, user TEXT NOT NULL,"
+	"  queue TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, price INTEGER NOT NULL, device_ms INTEGER NOT NULL,"
+	"  PRIMARY KEY (hour, lease, tenant, user, queue, kind, model, price)) WITHOUT ROWID;"
+	"CREATE INDEX charge_sum_tenant ON charge_sum (tenant, hour);";
 
 int store_error(sl_error *error, int code, const char *format, ...)
 {
@@ -117,13 +131,15 @@ static int count_tables(struct store *s, int64_t *n, sl_error *error)
 /* A file of an older sluice. */
 static int upgrade(struct store *s, int64_t version, sl_error *error)
 {
-	if (version != 1)
+	if (version >= SCHEMA_VERSION)
 		return SL_OK;
 	int code = run(s, "BEGIN IMMEDIATE", error);
-	if (code == SL_OK)
+	if (code == SL_OK && version < 2)
 		code = run(s, schema_2, error);
 	if (code == SL_OK)
-		code = run(s, "UPDATE meta SET value = 2 WHERE name = 'schema'; COMMIT", error);
+		code = run(s, schema_3, error);
+	if (code == SL_OK)
+		code = run(s, "UPDATE meta SET value = 3 WHERE name = 'schema'; COMMIT", error);
 	if (code != SL_OK && !sqlite3_get_autocommit(s->db))
 		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 	return code;
@@ -133,9 +149,12 @@ static int open_schema(struct store *s, sl_error *error)
 {
 	int64_t tables = 0, version = 0, seq = 0;
 	int code = count_tables(s, &tables, error);
+	if (code == SL_OK && !tables && s->read_only)
+		code = store_error(error, SL_EINVAL, "%.180s is empty", s->path);
 	if (code == SL_OK && !tables) {
 		code = run(s, "BEGIN IMMEDIATE", error);
-		if (code == SL_OK && (code = run(s, schema, error)) == SL_OK && (code = run(s, schema_2, error)) == SL_OK)
+		if (code == SL_OK && (code = run(s, schema, error)) == SL_OK && (code = run(s, schema_2, error)) == SL_OK &&
+		    (code = run(s, schema_3, error)) == SL_OK)
 			code = run(s, "COMMIT", error);
 	}
 	if (code == SL_OK)
@@ -145,6 +164,9 @@ static int open_schema(struct store *s, sl_error *error)
 	if (version > SCHEMA_VERSION)
 		return store_error(error, SL_ENOTSUP, "%.140s has schema %lld, this sluice knows %d: start the newer sluice that wrote "
 		                   "it, or restore an older copy", s->path, (long long) version, SCHEMA_VERSION);
+	if (s->read_only && version < SCHEMA_VERSION)
+		return store_error(error, SL_ENOTSUP, "%.120s has schema %lld and is only to be read: this sluice would bring it to %d; "
+		                   "look at a copy that it may change", s->path, (long long) version, SCHEMA_VERSION);
 	code = upgrade(s, version, error);
 	if (code == SL_OK)
 		code = read_meta(s, "seq", &seq, error);
@@ -184,17 +206,20 @@ static int store_open(const sl_host *host, const sl_conf *conf, void **self, sl_
 		                : store_error(error, SL_EINVAL, "the store needs a path: plugin \"store/sqlite\" { path = \"...\" }");
 	}
 	s->host = host;
-	int code = make_file(s, error);
-	if (code == SL_OK && sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+	s->read_only = host->conf_int(conf, "read_only");
+	int code = s->read_only ? SL_OK : make_file(s, error);
+	int flags = (s->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | SQLITE_OPEN_NOMUTEX;
+	if (code == SL_OK && sqlite3_open_v2(s->path, &s->db, flags, NULL) != SQLITE_OK)
 		code = store_failed(s, "cannot open", error);
 	if (code == SL_OK) {
 		sqlite3_busy_timeout(s->db, (int) host->conf_int(conf, "busy_timeout"));
 		sqlite3_extended_result_codes(s->db, 1);
-		code = run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY", error);
+		code = run(s, s->read_only ? "PRAGMA temp_store = MEMORY"
+		                           : "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY", error);
 	}
 	if (code == SL_OK)
 		code = open_schema(s, error);
-	if (code == SL_OK)
+	if (code == SL_OK && !s->read_only)
 		code = write_prepare(s, error);
 	if (code != SL_OK) {
 		store_close(s);
@@ -226,19 +251,23 @@ static const sl_store_ops ops = {
 	.audit = seal_audit,
 	.bill_sum = bill_sum,
 	.lease_list = query_lease_list,
+	.fold = fold_records,
+	.fold_scan = fold_scan,
 };
 
 static const sl_option options[] = {
 	{ .name = "path", .type = SL_OPTION_PATH, .flags = SL_OPTION_REQUIRED, .help = "the database file; made when missing" },
 	{ .name = "busy_timeout", .type = SL_OPTION_DURATION, .default_text = "5s", .min = 1, .max = 600000,
 	  .help = "how long to wait for another process that holds the file" },
+	{ .name = "read_only", .type = SL_OPTION_BOOL, .default_text = "false",
+	  .help = "writes nothing: for who only wants to look" },
 };
 
 SL_EXPORT extern const sl_plugin sluice_plugin;
 const sl_plugin sluice_plugin = {
 	SL_PLUGIN_HEAD(SL_KIND_STORE),
 	.name = "sqlite",
-	.version = "1.1",
+	.version = "1.2",
 	.summary = "records in one SQLite file",
 	.options = options,
 	.n_options = sizeof options / sizeof options[0],

@@ -9,6 +9,7 @@
 #include "plugins/store/sqlite/sqlite.h"
 
 #define DAY_MS 86400000
+#define HOUR_MS 3600000
 
 void question_add(struct question *q, const char *text)
 {
@@ -39,21 +40,63 @@ int64_t question_clamp(uint64_t value)
 	return value > INT64_MAX ? INT64_MAX : (int64_t) value;
 }
 
-static void add_filter(struct question *q, const sl_usage_filter *given)
+static sl_usage_filter filter_of(const sl_usage_filter *given)
 {
 	sl_usage_filter f = { 0 };
 	if (given)
 		memcpy(&f, given, given->size < sizeof f ? given->size : sizeof f);
+	return f;
+}
+
+static void add_whose(struct question *q, const sl_usage_filter *f)
+{
+	question_text(q, " AND tenant = ?", f->tenant);
+	question_text(q, " AND user = ?", f->user);
+	question_text(q, " AND key = ?", f->key);
+	question_text(q, " AND model = ?", f->model);
+}
+
+static void add_filter(struct question *q, const sl_usage_filter *given)
+{
+	const sl_usage_filter f = filter_of(given);
 	question_add(q, " FROM usage WHERE 1");
 	if (f.since_ms)
 		question_number(q, " AND started_ms >= ?", question_clamp(f.since_ms));
 	if (f.until_ms)
 		question_number(q, " AND started_ms < ?", question_clamp(f.until_ms));
-	question_text(q, " AND tenant = ?", f.tenant);
-	question_text(q, " AND user = ?", f.user);
-	question_text(q, " AND key = ?", f.key);
-	question_text(q, " AND model = ?", f.model);
+	add_whose(q, &f);
 	question_text(q, " AND request_id = ?", f.request_id);
+}
+
+void question_hours(struct question *q, uint64_t since_ms, uint64_t until_ms)
+{
+	/* An hour counts where it begins. */
+	if (since_ms)
+		question_number(q, " AND hour >= ?", question_clamp(since_ms / HOUR_MS + (since_ms % HOUR_MS != 0)));
+	if (until_ms)
+		question_number(q, " AND hour < ?", question_clamp(until_ms / HOUR_MS + (until_ms % HOUR_MS != 0)));
+}
+
+void question_folded(struct question *q, const sl_usage_filter *given)
+{
+	const sl_usage_filter f = filter_of(given);
+	question_add(q, " FROM usage_sum WHERE 1");
+	question_hours(q, f.since_ms, f.until_ms);
+	add_whose(q, &f);
+}
+
+void question_requests(struct question *q, const sl_usage_filter *filter)
+{
+	question_add(q, "SELECT started_ms AS at, tenant, user, key, model, 1 AS n, input_tokens / 1000000000 AS input_high,"
+	                " input_tokens % 1000000000 AS input_low, cached_tokens / 1000000000 AS cached_high,"
+	                " cached_tokens % 1000000000 AS cached_low, output_tokens / 1000000000 AS output_high,"
+	                " output_tokens % 1000000000 AS output_low, cost / 1000000000 AS cost_high, cost % 1000000000 AS cost_low");
+	add_filter(q, filter);
+	if (filter && filter->request_id.len)
+		return; /* a sum is of no single request */
+	question_add(q, " UNION ALL SELECT hour * 3600000, tenant, user, key, model, n, input_high, input_low, cached_high,"
+	                " cached_low, output_high, output_low, cost_high, cost_low");
+	question_folded(q, filter);
 }
 
 sqlite3_stmt *question_prepare(struct store *s, const struct question *q)
@@ -89,7 +132,7 @@ static const struct {
 	uint32_t bit;
 	const char *expression;
 } groups[] = {
-	{ SL_BY_DAY, "started_ms / 86400000" }, { SL_BY_TENANT, "tenant" }, { SL_BY_USER, "user" },
+	{ SL_BY_DAY, "at / 86400000" }, { SL_BY_TENANT, "tenant" }, { SL_BY_USER, "user" },
 	{ SL_BY_KEY, "key" }, { SL_BY_MODEL, "model" },
 };
 enum { GROUPS = sizeof groups / sizeof groups[0] };
@@ -160,17 +203,14 @@ static void read_usage_sum(sqlite3_stmt *q, uint32_t by, sl_usage_sum *sum)
 int query_usage_sum(void *self, const sl_usage_filter *filter, uint32_t by,
                     int (*each)(void *arg, const sl_usage_sum *), void *arg, sl_error *error)
 {
-	static const char *const summed[] = { "input_tokens", "cached_tokens", "output_tokens", "cost" };
 	struct store *s = self;
 	struct question question = { 0 };
 	add_groups(&question, by, "SELECT ");
-	question_add(&question, question.len ? ", count(*)" : "SELECT count(*)");
-	for (size_t i = 0; i < sizeof summed / sizeof summed[0]; i++) {
-		char pair[96];
-		snprintf(pair, sizeof pair, ", sum(%s / %d), sum(%s %% %d)", summed[i], SPLIT, summed[i], SPLIT);
-		question_add(&question, pair);
-	}
-	add_filter(&question, filter);
+	question_add(&question, question.len ? ", " : "SELECT ");
+	question_add(&question, "sum(n), sum(input_high), sum(input_low), sum(cached_high), sum(cached_low), sum(output_high),"
+	                        " sum(output_low), sum(cost_high), sum(cost_low) FROM (");
+	question_requests(&question, filter);
+	question_add(&question, ")");
 	add_groups(&question, by, " GROUP BY ");
 	add_groups(&question, by, " ORDER BY ");
 	sqlite3_stmt *q = question_prepare(s, &question);

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <sluice/store.h>
 
-enum { SCHEMA_VERSION = 2 };
+enum { SCHEMA_VERSION = 3 };
 
 /* Who a lease is of, in the words of the index that finds it. */
 #define LEASE_TENANT "CASE WHEN json_valid(json) THEN coalesce(json_extract(json, '$.tenant'), '') ELSE '' END"
@@ -24,6 +24,7 @@ struct store {
 	sqlite3 *db;
 	char *path;
 	uint64_t last_seq;
+	bool read_only;
 	sqlite3_stmt *statement[STATEMENTS];
 };
 
@@ -50,13 +51,13 @@ int write_group(struct store *s, const sl_record *records, size_t n, const sl_se
 
 /* query.c: a statement in the making: text and the values for its ?. */
 struct question {
-	char sql[4096];
+	char sql[8192];
 	size_t len;
 	struct {
 		bool is_text;
 		int64_t number;
 		sl_str text;
-	} value[24];
+	} value[32];
 	int n;
 };
 void question_add(struct question *q, const char *text);
@@ -78,6 +79,12 @@ int question_pairs(struct store *s, const struct question *question, int (*each)
 #define SPLIT 1000000000
 __extension__ __int128 question_sum(sqlite3_stmt *q, int column);
 int64_t question_sum64(sqlite3_stmt *q, int column);
+/* A subquery's text: requests that have their record and those that were folded, with the columns at, tenant, user, key,
+ * model, n, and two halves of input, cached, output and cost, called input_high, input_low and so on. */
+void question_requests(struct question *q, const sl_usage_filter *filter);
+/* " FROM usage_sum WHERE ..." for those of them that were folded, and the time of rows with a column `hour`. */
+void question_folded(struct question *q, const sl_usage_filter *filter);
+void question_hours(struct question *q, uint64_t since_ms, uint64_t until_ms);
 #define USAGE_COLUMNS "seq, started_ms, duration_us, ttft_us, wait_us, input_tokens, cached_tokens, output_tokens, cost," \
 	" flags, status, tries, request_id, tenant, user, key, model, replica, door"
 void query_read_usage(sqlite3_stmt *q, sl_usage *u);
@@ -104,5 +111,10 @@ int seal_scan(void *self, uint64_t first, uint64_t limit, int (*each)(void *arg,
 int seal_records(void *self, uint64_t first, uint64_t last, int (*each)(void *arg, const sl_record *), void *arg,
                  sl_error *error);
 int seal_audit(void *self, uint64_t first, uint64_t last, uint64_t *wrong, sl_error *error);
+
+/* fold.c */
+int fold_records(void *self, const sl_fold *fold, sl_error *error);
+int fold_scan(void *self, const sl_usage_filter *filter, int (*each)(void *arg, const sl_fold_sum *), void *arg,
+              sl_error *error);
 
 #endif

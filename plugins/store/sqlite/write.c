@@ -238,6 +238,8 @@ int write_append(void *self, const sl_record *records, size_t n, sl_error *error
 int write_group(struct store *s, const sl_record *records, size_t n, const sl_seal *seal, sl_error *error)
 {
 	uint64_t last;
+	if (s->read_only)
+		return store_error(error, SL_EDENIED, "%.180s is only to be read", s->path);
 	if (!n || records[n - 1].seq <= s->last_seq)
 		return SL_OK;
 	if (!step(s->statement[BEGIN]))

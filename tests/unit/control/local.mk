@@ -11,4 +11,9 @@ tests_unit_control_test_control_LDADD = core/control/libcontrol.a core/ledger/li
 check_PROGRAMS += tests/unit/control/test_request
 tests_unit_control_test_request_SOURCES = tests/unit/control/test_request.c
 tests_unit_control_test_request_CFLAGS = $(UNIT_CFLAGS)
-tests_unit_control_test_request_LDADD = core/control/libcontrol.a core/base/libbase.a $(CRITERION_LIBS) $(JANSSON_LIBS)
+tests_unit_control_test_request_LDADD = core/control/libcontrol.a core/http/libhttp.a core/base/libbase.a $(CRITERION_LIBS) $(JANSSON_LIBS)
+
+check_PROGRAMS += tests/unit/control/test_session
+tests_unit_control_test_session_SOURCES = tests/unit/control/test_session.c
+tests_unit_control_test_session_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_control_test_session_LDADD = core/control/libcontrol.a core/base/libbase.a $(CRITERION_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS)

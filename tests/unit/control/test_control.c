@@ -92,7 +92,11 @@ static void test_who(void)
 {
 	expect_error(NULL, "GET", "/v1/models", NULL, 401, "unauthenticated");
 	expect_error("no", "GET", "/v1/models", NULL, 401, "unauthenticated");
-	expect_error("x/y:infer", "GET", "/v1/models", NULL, 403, "inference_key");
+	expect_error("x/y:infer", "GET", "/v1/status", NULL, 403, "inference_key");
+	expect("x/y:infer", "GET", "/v1/models", NULL, 200, "\"endpoints\":null");
+	expect("physics/y:infer", "GET", "/v1/me", NULL, 200, "\"tier\":\"free\",\"roles\":[\"infer\"],\"session_ends_at\":null");
+	expect_error(ADMIN, "POST", "/v1/session", "{\"key\":\"x\"}", 404, "unknown_path");
+	expect_error(ADMIN, "POST", "/v1/play", "{}", 404, "unknown_path");
 	expect(DANA, "GET", "/v1/models", NULL, 200, "tiny");
 	expect("later " DANA, "GET", "/v1/models", NULL, 200, "tiny");
 	expect_error("later " DANA, "GET", "/v1/tenants", NULL, 403, "role_missing");

@@ -4,6 +4,7 @@
 
 #include "core/base/str.h"
 #include "core/control/inner.h"
+#include "core/http/query.h"
 
 /* What request.c answers with; nothing here gets that far. */
 void call_fail(struct call *call, int status, const char *code, const char *param, const char *cure, const char *format, ...)
@@ -20,18 +21,18 @@ Test(request, decoding)
 {
 	char out[8];
 	size_t len;
-	cr_expect(control_decode(STR("a%2Fb"), false, out, sizeof out, &len));
+	cr_expect(http_decode(STR("a%2Fb"), false, out, sizeof out, &len));
 	cr_expect_str_eq(out, "a/b");
-	cr_expect(control_decode(STR("a+b"), false, out, sizeof out, &len));
+	cr_expect(http_decode(STR("a+b"), false, out, sizeof out, &len));
 	cr_expect_str_eq(out, "a+b");
-	cr_expect(control_decode(STR("a+b"), true, out, sizeof out, &len));
+	cr_expect(http_decode(STR("a+b"), true, out, sizeof out, &len));
 	cr_expect_str_eq(out, "a b");
-	cr_expect(control_decode(STR("1234567"), false, out, sizeof out, &len));
+	cr_expect(http_decode(STR("1234567"), false, out, sizeof out, &len));
 	cr_expect_eq(len, 7);
-	cr_expect_not(control_decode(STR("12345678"), false, out, sizeof out, &len), "no room for the end");
+	cr_expect_not(http_decode(STR("12345678"), false, out, sizeof out, &len), "no room for the end");
 	static const char *const bad[] = { "%", "%1", "%zz", "a%2", "%00", "%0g" };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-		cr_expect_not(control_decode(str_of(bad[i]), false, out, sizeof out, &len), "'%s' was taken", bad[i]);
+		cr_expect_not(http_decode(str_of(bad[i]), false, out, sizeof out, &len), "'%s' was taken", bad[i]);
 }
 
 Test(request, names)

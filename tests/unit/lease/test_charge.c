@@ -99,8 +99,11 @@ Test(charge, nothing_for_what_has_no_device_or_did_not_run)
 Test(charge, what_is_suspended_uses_nothing)
 {
 	struct lease lease = two_h100(0);
+	cr_expect_eq(lease_change(&lease, LEASE_SUSPENDING, at(1400), "", NULL), SL_OK);
 	cr_expect_eq(lease_change(&lease, LEASE_SUSPENDED, at(1500), "", NULL), SL_OK);
 	cr_expect_str_eq(text_of(lease_charge(&lease, at(1500), HOUR)), "0-1500 h100 694444444 3000\n");
+	cr_expect_eq(lease_change(&lease, LEASE_RESUMING, at(8000), "", NULL), SL_OK);
+	cr_expect_not(lease_charge_due(&lease, at(8500), HOUR));
 	cr_expect_eq(lease_change(&lease, LEASE_RUNNING, at(9000), "", NULL), SL_OK);
 	cr_expect_eq(lease_change(&lease, LEASE_ENDED, at(9100), "", NULL), SL_OK);
 	cr_expect_str_eq(text_of(lease_charge(&lease, at(9100), HOUR)), "9000-9100 h100 694444444 200\n");
@@ -159,7 +162,7 @@ static void crash(struct book *book, struct lease *lease, struct lease_now now)
 	sl_error error = { 0 };
 	lease_clear(lease);
 	cr_assert_eq(lease_restore(lease, book->records[book->n - 1], now, &error), SL_OK, "%s", error.text);
-	lease_ran_since(lease, started, now);
+	lease_ran_since(lease, started, 0, now);
 }
 
 static void check_book(const struct book *book, const struct lease *lease, struct lease_now now, unsigned seed)

@@ -24,10 +24,12 @@ struct site {
 	struct plan_cohort cohort;
 	struct lease *leases[LEASES]; /* in the order of their numbers */
 	uint64_t ends[LEASES];        /* parallel: by the test's own clock */
-	uint64_t lengths[LEASES];
+	uint64_t lengths[LEASES];     /* all that it has to do */
+	uint64_t rest[LEASES];        /* suspended: what is left of it */
+	uint64_t steps[LEASES];       /* its suspension or resumption is through then */
 	size_t n;
 	uint64_t number, now, seed;
-	unsigned long actions, refused, granted, evicted, ended;
+	unsigned long actions, refused, granted, evicted, ended, suspended, resumed, lost;
 	sl_action out[ACTIONS];
 };
 
@@ -83,6 +85,8 @@ static void drop(struct site *s, size_t i)
 	memmove(&s->leases[i], &s->leases[i + 1], (s->n - i) * sizeof s->leases[0]);
 	memmove(&s->ends[i], &s->ends[i + 1], (s->n - i) * sizeof s->ends[0]);
 	memmove(&s->lengths[i], &s->lengths[i + 1], (s->n - i) * sizeof s->lengths[0]);
+	memmove(&s->rest[i], &s->rest[i + 1], (s->n - i) * sizeof s->rest[0]);
+	memmove(&s->steps[i], &s->steps[i + 1], (s->n - i) * sizeof s->steps[0]);
 }
 
 static void site_close(struct site *s)
@@ -102,7 +106,7 @@ static struct lease *submit(struct site *s, size_t queue, uint32_t devices, int 
 	                     .preemptible = true, .tenant = "t", .created_ms = now_of(s).wall_ms, .since_mono_ms = now_of(s).mono_ms };
 	memcpy(l->queue, s->queues[queue].name, sizeof l->queue);
 	cr_assert(lease_init(l));
-	s->ends[s->n] = 0;
+	s->ends[s->n] = s->rest[s->n] = s->steps[s->n] = 0;
 	s->lengths[s->n] = length;
 	s->leases[s->n++] = l;
 	return l;
@@ -125,7 +129,8 @@ static bool build(struct site *s)
 
 static bool counts(const struct lease *l)
 {
-	return l->state == LEASE_RUNNING || (l->state == LEASE_QUEUED && l->hold_until_ms);
+	return l->state == LEASE_RUNNING || l->state == LEASE_RESUMING ||
+	       ((l->state == LEASE_QUEUED || l->state == LEASE_SUSPENDED) && l->hold_until_ms);
 }
 
 /* The potential, written down anew: nominal and borrowed width at each priority 5..0 of queue priority 0, then shares by
@@ -182,7 +187,23 @@ static void check(const struct site *s)
 		uint32_t has = 0;
 		for (size_t d = 0; d < s->devices.n; d++)
 			has += s->devices.at[d].lease == s->leases[i]->number;
-		cr_assert_eq(has, s->leases[i]->state == LEASE_QUEUED ? 0 : s->leases[i]->wanted, "whole or nothing");
+		bool off = s->leases[i]->state == LEASE_QUEUED || s->leases[i]->state == LEASE_SUSPENDED || s->leases[i]->parked;
+		cr_assert_eq(has, off ? 0 : s->leases[i]->wanted, "whole or nothing");
+	}
+}
+
+static void leave(struct site *s, struct lease *l)
+{
+	sl_error error;
+	size_t at = place(s, l->number);
+	devices_releasing(&s->devices, l->number);
+	if (l->suspendable) {
+		cr_assert_eq(lease_change(l, LEASE_SUSPENDING, now_of(s), "gives way", &error), SL_OK);
+		s->steps[at] = s->now + 5000;
+	} else {
+		cr_assert_eq(lease_change(l, LEASE_RELEASING, now_of(s), "gave way", &error), SL_OK);
+		l->final = LEASE_PREEMPTED;
+		s->ends[at] = s->now + 5000; /* its notice */
 	}
 }
 
@@ -200,16 +221,15 @@ static void apply(struct site *s, const sl_action *a, struct lease *l)
 		for (size_t i = 0; i < s->plan.n_victims; i++) {
 			struct lease *v = s->plan.victims[i];
 			cr_assert_geq(now_of(s).wall_ms, v->granted_ms + s->plan.queues[plan_queue_index(&s->plan, v->queue)].min_run_ms);
-			cr_assert_eq(lease_change(v, LEASE_RELEASING, now_of(s), "gave way", &error), SL_OK);
-			v->final = LEASE_PREEMPTED;
-			devices_releasing(&s->devices, v->number);
-			s->ends[place(s, v->number)] = s->now + 5000; /* its notice */
+			leave(s, v);
 			s->evicted++;
 		}
-	} else if (SL_ACTION_TYPE(a->type) == SL_ACTION_PREEMPT) {
-		cr_assert_eq(lease_change(l, LEASE_RELEASING, now_of(s), "", &error), SL_OK);
-		devices_releasing(&s->devices, l->number);
-		s->ends[at] = s->now + 5000;
+	} else if (SL_ACTION_TYPE(a->type) == SL_ACTION_RESUME) {
+		cr_assert_eq(lease_change(l, LEASE_RESUMING, now_of(s), "", &error), SL_OK);
+		s->steps[at] = s->now + 2000;
+	} else if (SL_ACTION_TYPE(a->type) == SL_ACTION_PREEMPT || SL_ACTION_TYPE(a->type) == SL_ACTION_SUSPEND) {
+		cr_assert(SL_ACTION_TYPE(a->type) == SL_ACTION_PREEMPT || l->suspendable);
+		leave(s, l);
 	}
 }
 
@@ -227,12 +247,13 @@ static void rounds(struct site *s, bool mistakes)
 			struct lease *l = NULL;
 			sl_action a = { .type = dice(s, 9) | dice(s, 3) << 16, .lease = s->number - dice(s, 12), .n_devices = dice(s, 5), .devices = some };
 			struct potential before = potential(s);
-			bool leaves = SL_ACTION_TYPE(a.type) == SL_ACTION_PREEMPT;
+			uint32_t type = SL_ACTION_TYPE(a.type);
+			bool leaves = type == SL_ACTION_PREEMPT || type == SL_ACTION_SUSPEND;
 			if (plan_check(&s->plan, &a, &l, &error) != SL_OK)
 				continue;
 			apply(s, &a, l);
 			struct potential after = potential(s);
-			cr_assert(leaves || SL_ACTION_TYPE(a.type) == SL_ACTION_GRANT || rises(&before, &after));
+			cr_assert(leaves || type == SL_ACTION_GRANT || type == SL_ACTION_RESUME || rises(&before, &after));
 			check(s);
 		}
 		if (mistakes)
@@ -256,14 +277,57 @@ static void rounds(struct site *s, bool mistakes)
 	}
 }
 
-/* Ends what is due. */
+/* Off its devices, what is left to do is kept; some cannot, and are ended with notice. */
+static void step_off(struct site *s, size_t i)
+{
+	struct lease *l = s->leases[i];
+	bool fails = dice(s, 20) == 0;
+	cr_assert_eq(lease_change(l, fails ? LEASE_RELEASING : LEASE_SUSPENDED, now_of(s), "", NULL), SL_OK);
+	if (fails) {
+		l->final = LEASE_PREEMPTED;
+		s->ends[i] = s->now + 5000;
+		return;
+	}
+	devices_free_lease(&s->devices, l->number);
+	s->rest[i] = s->ends[i] - s->now;
+	s->ends[i] = UINT64_MAX;
+	s->suspended++;
+}
+
+static void step_back(struct site *s, size_t i)
+{
+	struct lease *l = s->leases[i];
+	bool fails = dice(s, 20) == 0;
+	cr_assert_eq(lease_change(l, fails ? LEASE_SUSPENDED : LEASE_RUNNING, now_of(s), "", NULL), SL_OK);
+	if (fails) {
+		devices_free_lease(&s->devices, l->number);
+		l->resume_after_ms = now_of(s).wall_ms + 5000;
+		return;
+	}
+	s->ends[i] = s->now + s->rest[i];
+	s->resumed++;
+}
+
+/* Ends what is due. Who has come to an end by itself has done all its work, and none of it twice. */
 static void settle(struct site *s)
 {
-	for (size_t i = s->n; i-- > 0;)
-		if (s->leases[i]->state != LEASE_QUEUED && s->ends[i] <= s->now) {
+	for (size_t i = s->n; i-- > 0;) {
+		struct lease *l = s->leases[i];
+		if (l->state != LEASE_QUEUED && s->ends[i] <= s->now) {
+			bool whole = l->state == LEASE_RUNNING || l->state == LEASE_SUSPENDING;
+			cr_assert_eq(lease_change(l, whole ? LEASE_ENDED : l->final ? l->final : LEASE_ENDED, now_of(s), "", NULL), SL_OK);
+			cr_assert(!whole || lease_run_ms(l, now_of(s)) == s->lengths[i], "no work is lost by suspension");
+			s->lost += !whole;
 			s->ended++;
 			drop(s, i);
+		} else if (s->steps[i] && s->steps[i] <= s->now) {
+			s->steps[i] = 0;
+			if (l->state == LEASE_SUSPENDING)
+				step_off(s, i);
+			else if (l->state == LEASE_RESUMING)
+				step_back(s, i);
 		}
+	}
 }
 
 static void run_until(struct site *s, uint64_t until)
@@ -271,8 +335,10 @@ static void run_until(struct site *s, uint64_t until)
 	while (s->now < until) {
 		uint64_t next = until;
 		for (size_t i = 0; i < s->n; i++)
-			if (s->leases[i]->state != LEASE_QUEUED && s->ends[i] < next)
-				next = s->ends[i];
+			if (s->leases[i]->state != LEASE_QUEUED) {
+				next = s->ends[i] < next ? s->ends[i] : next;
+				next = s->steps[i] && s->steps[i] < next ? s->steps[i] : next;
+			}
 		if (s->plan.wake_ms && s->plan.wake_ms > start_ms + s->now && s->plan.wake_ms - start_ms < next)
 			next = s->plan.wake_ms - start_ms;
 		s->now = next;
@@ -400,6 +466,7 @@ static void nobody_starves(struct site *s, uint64_t world)
 	run_until(s, s->now + 365 * 24 * 60 * MINUTE);
 	cr_assert(build(s));
 	cr_assert_eq(s->plan.running.n, 0);
+	cr_assert_eq(s->plan.suspended.n, 0, "who was suspended has gone on, world %d", (int) world);
 	for (size_t i = 0; i < s->plan.waiting.n; i++) {
 		const struct lease *l = s->plan.waiting.at[i];
 		const struct plan_queue *q = &s->queues[s->plan.waiting.view[i].queue];
@@ -414,7 +481,7 @@ static void nobody_starves(struct site *s, uint64_t world)
 Test(fair, years_of_random_worlds, .timeout = 300)
 {
 	enum { WEEK = 7 * 24 * 60 };
-	unsigned long granted = 0, evicted = 0, ended = 0;
+	unsigned long granted = 0, evicted = 0, ended = 0, suspended = 0, resumed = 0;
 	for (uint64_t seed = 1; seed <= 240; seed++) {
 		struct site s;
 		char text[SL_ERROR_TEXT];
@@ -429,6 +496,7 @@ Test(fair, years_of_random_worlds, .timeout = 300)
 			if (s.n < LEASES / 2) {
 				struct lease *l = submit(&s, dice(&s, 3), 1u << dice(&s, 4), (int) dice(&s, 6), (1 + dice(&s, 300)) * MINUTE);
 				l->preemptible = dice(&s, 2);
+				l->suspendable = dice(&s, 2);
 			}
 			struct device *d = &s.devices.at[dice(&s, (uint32_t) s.devices.n)];
 			if (dice(&s, 20) == 0 && !d->lease)
@@ -442,15 +510,29 @@ Test(fair, years_of_random_worlds, .timeout = 300)
 				             "L%d of %s, world %d", (int) l->number, l->queue, (int) seed);
 				cr_assert(text[0]);
 			}
+			for (size_t i = 0; i < s.plan.suspended.n; i++) {
+				struct lease *l = s.plan.suspended.at[i];
+				cr_assert_eq(s.ops->explain(plugin_self(s.p), &s.plan.view, l->number, text, sizeof text), SL_OK,
+				             "suspended L%d of %s, world %d", (int) l->number, l->queue, (int) seed);
+				cr_assert(text[0]);
+				if (dice(&s, 200) == 0) { /* its owner wants it no more */
+					cr_assert_eq(lease_change(l, LEASE_RELEASING, now_of(&s), "", NULL), SL_OK);
+					s.ends[place(&s, l->number)] = s.now + 5000;
+				}
+			}
 		}
 		nobody_starves(&s, seed);
 		granted += s.granted;
 		evicted += s.evicted;
 		ended += s.ended;
+		suspended += s.suspended;
+		resumed += s.resumed;
 		site_close(&s);
 	}
 	cr_expect_gt(granted, 10000);
 	cr_expect_gt(evicted, 100);
 	cr_expect_gt(ended, 5000);
-	printf("# granted %lu, evicted %lu, ended %lu\n", granted, evicted, ended);
+	cr_expect_gt(suspended, 50);
+	cr_expect_gt(resumed, 50);
+	printf("# granted %lu, evicted %lu, suspended %lu, resumed %lu, ended %lu\n", granted, evicted, suspended, resumed, ended);
 }

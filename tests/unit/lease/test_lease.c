@@ -18,9 +18,13 @@ static const char *const allowed[] = {
 	"queued granted", "queued denied", "queued cancelled", "queued failed",
 	"granted queued", "granted prepared", "granted cancelled", "granted preempted", "granted failed",
 	"prepared queued", "prepared running", "prepared releasing", "prepared ended", "prepared expired", "prepared failed",
-	"running suspended", "running releasing", "running ended", "running expired", "running preempted", "running failed",
-	"suspended running", "suspended releasing", "suspended ended", "suspended expired", "suspended preempted",
+	"running suspending", "running releasing", "running ended", "running expired", "running preempted", "running failed",
+	"suspending suspended", "suspending releasing", "suspending ended", "suspending expired", "suspending preempted",
+	"suspending failed",
+	"suspended resuming", "suspended releasing", "suspended ended", "suspended expired", "suspended preempted",
 	"suspended failed",
+	"resuming running", "resuming suspended", "resuming releasing", "resuming ended", "resuming expired",
+	"resuming preempted", "resuming failed",
 	"releasing ended", "releasing cancelled", "releasing expired", "releasing preempted", "releasing failed",
 };
 
@@ -102,9 +106,17 @@ Test(lease, lengths_by_the_monotonic_clock)
 	/* The wall clock jumps by a day: no length sees it. */
 	struct lease_now jumped = { at(9000).wall_ms + 86400000, 9000 };
 	cr_expect_eq(lease_run_ms(&lease, jumped), 5000);
+	change(&lease, LEASE_SUSPENDING, 9500);
+	cr_expect(lease_holds(&lease) && lease_run_ms(&lease, at(9700)) == 5700, "it runs until it is off its devices");
 	change(&lease, LEASE_SUSPENDED, 10000);
 	cr_expect_eq(lease_run_ms(&lease, at(50000)), 6000, "suspended is not running");
+	cr_expect(!lease_holds(&lease) && lease_ends_ms(&lease) == 0);
+	change(&lease, LEASE_RESUMING, 58000);
+	cr_expect(lease_holds(&lease) && lease_run_ms(&lease, at(59000)) == 6000, "the way back costs nothing");
+	cr_expect_eq(lease.granted_ms, at(58000).wall_ms, "its minimum run time counts anew");
+	lease.paused_ms = 50000;
 	change(&lease, LEASE_RUNNING, 60000);
+	cr_expect_eq(lease_ends_ms(&lease), lease.started_ms + 50000 + 60000);
 	change(&lease, LEASE_RELEASING, 61000);
 	cr_expect_eq(lease_run_ms(&lease, at(61500)), 7500, "until its devices are given back");
 	change(&lease, LEASE_ENDED, 62000);
@@ -126,10 +138,23 @@ Test(lease, released_before_it_ran_costs_nothing)
 Test(lease, an_adopted_run_counts_from_its_start)
 {
 	struct lease lease = { .number = 1, .wanted = 1, .state = LEASE_RUNNING, .since_mono_ms = 0 };
-	lease_ran_since(&lease, at(0).wall_ms - 5000, at(0));
+	lease_ran_since(&lease, at(0).wall_ms - 5000, 0, at(0));
 	cr_expect_eq(lease_run_ms(&lease, at(1000)), 6000);
-	lease_ran_since(&lease, at(0).wall_ms + 99999, at(0));
+	lease_ran_since(&lease, at(0).wall_ms - 5000, 3000, at(0));
+	cr_expect_eq(lease_run_ms(&lease, at(1000)), 3000, "less what it was suspended for");
+	lease_ran_since(&lease, at(0).wall_ms + 99999, 0, at(0));
 	cr_expect_eq(lease_run_ms(&lease, at(0)), 0, "a start in the future is none");
+}
+
+Test(lease, suspended_and_released_it_has_no_devices)
+{
+	struct lease lease = { .number = 1, .wanted = 1, .state = LEASE_RUNNING, .started_ms = 1, .since_mono_ms = 0 };
+	change(&lease, LEASE_SUSPENDING, 1000);
+	change(&lease, LEASE_SUSPENDED, 2000);
+	change(&lease, LEASE_RELEASING, 3000);
+	cr_expect_not(lease_holds(&lease));
+	change(&lease, LEASE_ENDED, 9000);
+	cr_expect_eq(lease_run_ms(&lease, at(9000)), 2000);
 }
 
 static struct lease full(void)

@@ -248,6 +248,55 @@ Test(plan, who_may_be_preempted)
 		lease_clear(all[i]);
 }
 
+/* L1 had G0 and G1 (a40 of node1) and is suspended; L2 runs on G0, borrowed; L3 waits. */
+Test(plan, a_suspended_lease_goes_on_where_it_was)
+{
+	struct devices d = six();
+	struct plan p = { 0 };
+	struct lease asleep = lease_of(1, 2, LEASE_QUEUED), runs = lease_of(2, 1, LEASE_QUEUED), *out = NULL;
+	struct lease *all[] = { &asleep, &runs };
+	sl_error error;
+	static const struct { uint32_t type, n, at[2]; int code; } cases[] = {
+		{ SL_ACTION_GRANT, 2, { 1, 2 }, SL_ENOTFOUND },   /* it does not wait */
+		{ SL_ACTION_RESUME, 0, { 0, 0 }, SL_EINVAL },
+		{ SL_ACTION_RESUME, 1, { 1, 1 }, SL_ECONFLICT },  /* all or nothing */
+		{ SL_ACTION_RESUME, 2, { 1, 1 }, SL_ECONFLICT },
+		{ SL_ACTION_RESUME, 2, { 4, 5 }, SL_ECONFLICT },  /* another machine */
+		{ SL_ACTION_RESUME, 2, { 1, 3 }, SL_ECONFLICT },  /* another kind */
+		{ SL_ACTION_RESUME, 2, { 0, 1 }, SL_ECONFLICT },  /* L2 is there */
+		{ SL_ACTION_RESUME, 2, { 1, 900 }, SL_ECONFLICT },
+		{ SL_ACTION_HOLD, 2, { 4, 5 }, SL_ECONFLICT },
+		{ SL_ACTION_RESUME, 2, { 2, 1 }, SL_OK },
+	};
+	cr_assert_eq(devices_grant(&d, &asleep, (uint32_t[]){ 0, 1 }, 2, NULL), SL_OK);
+	devices_free_lease(&d, 1);
+	asleep.state = LEASE_SUSPENDED;
+	asleep.parked = true;
+	cr_assert_eq(devices_grant(&d, &runs, (uint32_t[]){ 0 }, 1, NULL), SL_OK);
+	runs.state = LEASE_RUNNING;
+	asleep.resume_after_ms = now.wall_ms + 5000;
+	cr_assert(plan_build(&p, &d, queues, 2, all, 2, now));
+	cr_expect_eq(p.view.n_suspended, 0, "it is left alone for a while ...");
+	cr_expect_eq(p.wake_ms, now.wall_ms + 5000, "... and then looked at");
+	asleep.resume_after_ms = now.wall_ms;
+	cr_assert(plan_build(&p, &d, queues, 2, all, 2, now));
+	cr_assert_eq(p.view.n_suspended, 1);
+	cr_expect_eq(p.view.suspended_terms[0].n_places, 2, "where it was");
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		sl_action a = { .type = cases[i].type, .lease = 1, .n_devices = cases[i].n, .devices = cases[i].at };
+		cr_expect_eq(plan_check(&p, &a, &out, &error), cases[i].code, "%zu: %s", i, error.text);
+	}
+	cr_expect_eq(d.at[1].lease, 1);
+	cr_expect_eq(d.at[2].lease, 1);
+	cr_expect_eq(d.at[0].lease, 2);
+	plan_undo(&p, &asleep);
+	cr_expect(d.at[1].lease == 0 && asleep.n_places == 2, "undone, it still knows where it was");
+	plan_free(&p);
+	devices_free(&d);
+	lease_clear(&asleep);
+	lease_clear(&runs);
+}
+
 Test(plan, what_can_never_fit)
 {
 	static const struct { uint32_t n; const char *kind; uint64_t gib; int queue; int code; const char *says; } cases[] = {

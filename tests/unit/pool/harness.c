@@ -89,8 +89,8 @@ static json_t *device_json_of(struct fake_agent *a, unsigned i)
 {
 	char uuid[32];
 	snprintf(uuid, sizeof uuid, "GPU-%u", i);
-	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:s, s:s}", "uuid", uuid, "backend", "sim", "index", (int) i,
-	                 "vendor", "sim", "model", "Sim 40", "kind", "sim-40g", "memory_bytes", (json_int_t) 40 << 30, "health",
+	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:I, s:b, s:s, s:s}", "uuid", uuid, "backend", "sim", "index", (int) i,
+	                 "vendor", "sim", "model", "Sim 40", "kind", "sim-40g", "memory_bytes", (json_int_t) 40 << 30, "suspends", a->suspends, "health",
 	                 a->health[i], "reason", strcmp(a->health[i], "ok") == 0 ? "" : "fell off the bus");
 }
 
@@ -98,6 +98,7 @@ static json_t *lease_json_of(const struct fake_lease *l)
 {
 	json_t *object = json_pack("{s:s, s:s, s:i, s:I}", "lease", l->id, "state", l->state, "pid", 7, "started_ms",
 	                           (json_int_t) l->started_ms);
+	json_object_set_new(object, "paused_ms", json_integer(l->paused_ms));
 	if (strcmp(l->state, "ended") == 0) {
 		json_object_set_new(object, "ended_ms", json_integer(l->ended_ms));
 		json_object_set_new(object, "exit_code", json_integer(l->signal ? -1 : l->exit_code));
@@ -310,6 +311,17 @@ void agent_end(struct world *w, uint64_t number, int exit_code, int signal)
 	if (!l->ended_ms)
 		l->ended_ms = (int64_t) clock_wall_ms();
 	send_event(&w->agent, "ended", lease_json_of(l));
+}
+
+void agent_pause(struct world *w, uint64_t number, const char *state, int64_t run_ms, const char *why)
+{
+	struct fake_lease *l = agent_lease(w, number);
+	snprintf(l->state, sizeof l->state, "%s", state);
+	json_t *event = lease_json_of(l);
+	json_object_set_new(event, "run_ms", json_integer(run_ms));
+	if (why)
+		json_object_set_new(event, "error", json_pack("{s:i, s:s}", "code", SL_EUPSTREAM, "text", why));
+	send_event(&w->agent, "pause", event);
 }
 
 void agent_output(struct world *w, uint64_t number, const char *text)

@@ -16,7 +16,7 @@ struct fake_lease {
 	char devices[8][96];
 	size_t n_devices;
 	int exit_code, signal;
-	int64_t started_ms, ended_ms, limit_ms;
+	int64_t started_ms, ended_ms, limit_ms, paused_ms;
 	char out[65536];
 	size_t out_len;
 	bool followed;
@@ -35,6 +35,7 @@ struct fake_agent {
 	unsigned n_devices;
 	char health[8][16];
 	bool gone[8];            /* device is not named any more */
+	bool suspends;           /* devices can be suspended */
 	const char *start_error; /* starts fail with it */
 	int start_code;
 	bool deaf;               /* starts are done but not answered */
@@ -92,6 +93,8 @@ void agent_down(struct world *w);
 struct fake_lease *agent_lease(struct world *w, uint64_t number);
 /* The program of the lease ends: its record, and the event. */
 void agent_end(struct world *w, uint64_t number, int exit_code, int signal);
+/* The agent has suspended or resumed the lease, or (why not NULL) could not. run_ms: its run so far. */
+void agent_pause(struct world *w, uint64_t number, const char *state, int64_t run_ms, const char *why);
 void agent_output(struct world *w, uint64_t number, const char *text);
 void agent_health(struct world *w, unsigned index, const char *health, const char *reason);
 /* How often `op` was asked for the lease (0: whatever lease). */

@@ -22,3 +22,7 @@ check_PROGRAMS += tests/unit/pool/test_budget
 tests_unit_pool_test_budget_SOURCES = tests/unit/pool/test_budget.c $(pool_test_world)
 tests_unit_pool_test_budget_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_pool_test_budget_LDADD = $(pool_test_libs)
+check_PROGRAMS += tests/unit/pool/test_pause
+tests_unit_pool_test_pause_SOURCES = tests/unit/pool/test_pause.c $(pool_test_world)
+tests_unit_pool_test_pause_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_pool_test_pause_LDADD = $(pool_test_libs)

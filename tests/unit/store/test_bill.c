@@ -243,6 +243,7 @@ Test(bill, a_file_of_the_first_schema_goes_on)
 	fill();
 	close_store(&store);
 	tamper("DROP TABLE charge; DROP TABLE seal; DROP TABLE object_change; DROP INDEX lease_number; DROP INDEX lease_tenant;"
+	       "DROP TABLE usage_sum; DROP TABLE charge_sum;"
 	       "UPDATE meta SET value = 1 WHERE name = 'schema'");
 	open_again();
 	struct ledger_verdict v = verify(0, NULL, 0);
