@@ -300,6 +300,16 @@ void budget_renew(struct pool *pool)
 	}
 }
 
+static void warn(const struct pool *pool, const struct quota_limit *limit)
+{
+	char mark[MONEY_TEXT_MAX], most[MONEY_TEXT_MAX];
+	amount_text(limit->warn, mark);
+	amount_text(limit->amount, most);
+	log_warn("limit '%s' of %s: %s of %s %s are used, by a lease", limit->name, limit->scope, mark, most, pool->conf->currency);
+	metrics_add(metrics_counter("sluice_limit_warnings_total", "Times that use has come to the warn of a limit.", "limit",
+	                            limit->name), 1);
+}
+
 static void charge_one(struct pool *pool, const struct purse *purse, uint64_t until_ms, int64_t cost)
 {
 	struct quota_now now = quota_time();
@@ -309,8 +319,8 @@ static void charge_one(struct pool *pool, const struct purse *purse, uint64_t un
 		bool seen = false;
 		for (unsigned k = 0; k < i; k++)
 			seen = seen || quota_same_counter(&purse->limits[k], &purse->limits[i]);
-		if (!seen)
-			quota_restore(pool->quota, now, &purse->limits[i], at, cost);
+		if (!seen && quota_restore(pool->quota, now, &purse->limits[i], at, cost))
+			warn(pool, &purse->limits[i]);
 	}
 }
 

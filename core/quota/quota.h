@@ -44,6 +44,7 @@ struct quota_limit {
 	uint8_t window;              /* enum quota_window */
 	uint64_t window_ms;          /* SLIDING */
 	int64_t amount;
+	int64_t warn;                /* when so much is used somebody is to be told, 0: never. Not of CONCURRENCY */
 };
 
 /* The two clocks that a window may need. */
@@ -61,9 +62,11 @@ struct quota_use {
 
 struct quota_reservation {
 	unsigned n;
+	unsigned warned; /* a bit for each part whose use has come to its limit's `warn` by this request. Also after quota_settle */
 	struct {
 		void *counter;       /* the table's own */
 		int64_t amount;
+		int64_t warn;        /* of the first limit on this counter that has one */
 		uint64_t period;     /* in which it began: what a request that did not happen gives back */
 		uint8_t metric;
 	} part[QUOTA_LIMITS_MAX];
@@ -103,8 +106,8 @@ void quota_shrink(struct quota *q, struct quota_reservation *reservation, enum q
 /* Two limits on one counter: what is charged to it for one of them must not be charged for the other. */
 bool quota_same_counter(const struct quota_limit *a, const struct quota_limit *b);
 /* Use at the time it happened: that the ledger knows from before a restart, or that comes in parts. Dropped when it is
- * older than its window or the table is full. */
-void quota_restore(struct quota *q, struct quota_now now, const struct quota_limit *limit, uint64_t wall_ms, int64_t amount);
+ * older than its window or the table is full. True: what is used has come to the limit's `warn` by that. */
+bool quota_restore(struct quota *q, struct quota_now now, const struct quota_limit *limit, uint64_t wall_ms, int64_t amount);
 
 struct quota_state {
 	int64_t used, reserved;

@@ -19,7 +19,7 @@ charge_every "1s"
 plugin "backend/sim" {{ devices = {{ {{ count = 3, vendor = "nvidia", model = "Sim H100", kind = "h100", memory = "80G" }} }} }}
 kind "h100" {{ gpu_hour = {gpu_hour} }}
 queue "default" {{ }}
-tier "team" {{ cost = {{ {amount}, per = "month", scope = "tenant" }} }}
+tier "team" {{ cost = {{ {amount}, per = "month", scope = "tenant", warn = "{warn}" }} }}
 tenant "default" {{ tier = "team", operators = true }}
 model "m" {{ endpoints = {{ "{url}" }}, price = {{ input = 0, cached = 0, output = "1000000" }} }}
 '''
@@ -35,7 +35,7 @@ def engine():
 
 @pytest.fixture
 def site(engine, request):
-    terms = {"amount": 100, "gpu_hour": 3600, **getattr(request, "param", {})}
+    terms = {"amount": 100, "gpu_hour": 3600, "warn": "90%", **getattr(request, "param", {})}
     with Site(CONFIG.format(url=engine.url, **terms), agent=True) as s:
         s.start()
         wait_for(lambda: [d["state"] for d in s.admin("GET", "/v1/gpu/devices")[1]] == ["free"] * 3, "free devices")
@@ -157,3 +157,23 @@ def test_a_crash_changes_nothing(site):
     site.kill()
     site.start()
     agree(site)
+
+
+def warned(s):
+    return [line for line in s.log_text().split("\n") if "are used, by" in line]
+
+
+@pytest.mark.parametrize("site", [{"warn": "1%"}, {"warn": "3%"}], ids=["by a request", "by a lease"], indirect=True)
+def test_somebody_is_told_in_time(site):
+    assert site.chat(site.secret, max_tokens=2)[0] == 200
+    over(site, run(site, 2, limit="4s"))
+    lines = warned(site)
+    assert len(lines) == 1 and "limit '100 cost per month of tier team' of tenant:default" in lines[0], lines
+    assert ("by request" in lines[0]) == ("1% of it" in lines[0])
+    assert site.metric("sluice_limit_warnings_total", limit="100 cost per month of tier team") == 1
+    assert site.admin("GET", "/v1/limits?tenant=default")[1][0]["warn"] in ("1.00", "3.00")
+    # Nobody is told twice, also not after a restart.
+    site.kill()
+    site.start()
+    assert site.chat(site.secret, max_tokens=2)[0] == 200
+    assert len(warned(site)) == 1

@@ -524,3 +524,30 @@ Test(quota, limits_on_one_counter)
 	strcpy(more.scope, "user:t/v");
 	cr_expect_not(quota_same_counter(&day, &more));
 }
+
+Test(quota, somebody_is_told_once)
+{
+	struct quota *q = quota_new(100);
+	struct quota_limit limits[] = {
+		limit_of("key:a", QUOTA_REQUESTS, QUOTA_DAY, 0, 10), limit_of("key:a", QUOTA_TOKENS, QUOTA_DAY, 0, 100),
+		limit_of("key:a", QUOTA_TOKENS, QUOTA_DAY, 0, 200),
+	};
+	limits[0].warn = 3;
+	limits[2].warn = 80; /* of the same counter as limits[1], which has none */
+	struct quota_use bound = { .requests = 1, .input_tokens = 20 };
+	/* What is reserved is not used: the third request, and the tokens of the fourth, come to the marks. */
+	static const struct { int64_t used; unsigned warned; } steps[] = { { 20, 0 }, { 20, 0 }, { 20, 1 }, { 20, 2 }, { 5, 0 } };
+	struct quota_now now = at(5000, new_year_2026);
+	struct quota_reservation r;
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		cr_assert_eq(quota_reserve(q, now, limits, 3, &bound, &r, NULL), SL_OK);
+		quota_settle(q, now, &r, &(struct quota_use){ .requests = 1, .input_tokens = steps[i].used });
+		cr_expect_eq(r.warned, steps[i].warned, "step %zu: %x", i, r.warned);
+	}
+	/* The next day begins anew, and charges of leases tell too. */
+	now.wall_ms += day_ms;
+	cr_expect_not(quota_restore(q, now, &limits[2], now.wall_ms, 79));
+	cr_expect(quota_restore(q, now, &limits[2], now.wall_ms, 1));
+	cr_expect_not(quota_restore(q, now, &limits[2], now.wall_ms, 1));
+	quota_free(q);
+}
