@@ -175,6 +175,7 @@ const struct conf_field conf_fields[] = {
 		  "\"day\", \"month\" (UTC calendar); \"total\"" },
 	{ "limit", "scope", FIELD_CUSTOM, .fallback = "\"key\"",
 	  .help = "who shares the limit: each \"key\", \"user\" or \"tenant\", or all callers of a \"model\"" },
+	{ "limit", "warn", FIELD_CUSTOM, .help = "\"80%\": a line in the log and a count in the metrics when so much of it is used" },
 
 	{ "tenant", "tier", FIELD_NAME, AT(conf_tenant, tier), .fallback = "\"default\"", .help = "terms of its keys" },
 	{ "tenant", "users", FIELD_TEXTS, LIST_AT(conf_tenant, users, n_users),

@@ -109,7 +109,7 @@ static bool known_members(struct loader *l, lua_State *L, const struct subject *
 	while (lua_next(L, -2)) {
 		lua_pop(L, 1);
 		const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-		if (name ? strcmp(name, "per") == 0 || strcmp(name, "scope") == 0 : lua_tointeger(L, -1) == 1)
+		if (name ? strcmp(name, "per") == 0 || strcmp(name, "scope") == 0 || strcmp(name, "warn") == 0 : lua_tointeger(L, -1) == 1)
 			continue;
 		const char *near = name ? str_nearest(str_of(name), names) : NULL;
 		char text[128];
@@ -121,15 +121,27 @@ static bool known_members(struct loader *l, lua_State *L, const struct subject *
 	return fine;
 }
 
+/* "80%" of an amount, rounded up. False: it is no such text, or nothing. */
+static bool read_warn(const char *text, int64_t amount, int64_t *warn)
+{
+	uint64_t percent;
+	sl_str digits = str_of(text);
+	if (digits.len < 2 || digits.ptr[--digits.len] != '%' || !str_to_u64(digits, 100, &percent) || percent == 0)
+		return false;
+	__extension__ __int128 part = (__int128) amount * (int64_t) percent + 99;
+	*warn = (int64_t) (part / 100);
+	return true;
+}
+
 /* One limit: the table on top of the stack. */
 static void read_limit(struct loader *l, lua_State *L, const struct subject *subject, const char *field,
                        struct conf_tier *tier)
 {
 	struct quota_limit limit = { 0 };
-	char per[32] = "", scope[16] = "key", amount[40];
+	char per[32] = "", scope[16] = "key", warn[16] = "", amount[40];
 	conf_limit_metric(field, &limit.metric);
 	if (!known_members(l, L, subject, field) || !member(l, L, subject, field, "per", per, sizeof per) ||
-	    !member(l, L, subject, field, "scope", scope, sizeof scope))
+	    !member(l, L, subject, field, "scope", scope, sizeof scope) || !member(l, L, subject, field, "warn", warn, sizeof warn))
 		return;
 	lua_rawgeti(L, -1, 1);
 	const char *wrong = conf_limit_amount(L, -1, limit.metric, &limit.amount);
@@ -152,6 +164,10 @@ static void read_limit(struct loader *l, lua_State *L, const struct subject *sub
 		            "per must be \"second\", \"minute\", \"hour\", \"day\", \"month\", \"total\" or a duration from 1s to 366d, "
 		            "not ",
 		            per);
+	else if (warn[0] && limit.metric == QUOTA_CONCURRENCY)
+		limit_error(l, subject, field, "concurrency has no 'warn'", "");
+	else if (warn[0] && !read_warn(warn, limit.amount, &limit.warn))
+		limit_error(l, subject, field, "warn must be a part of the amount from \"1%\" to \"100%\", not ", warn);
 	else if (tier->n_limits == QUOTA_LIMITS_MAX)
 		limit_error(l, subject, field, "a tier has at most 16 limits", "");
 	else {

@@ -107,6 +107,7 @@ static json_t *tier_json(const struct conf_tier *t)
 		set_text(limit, "name", t->limits[i].name);
 		set_text(limit, "scope", t->limits[i].scope);
 		set_int(limit, "amount", t->limits[i].amount);
+		set_int(limit, "warn", t->limits[i].warn);
 		json_array_append_new(limits, limit);
 	}
 	json_object_set_new(o, "limits", limits);

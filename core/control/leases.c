@@ -281,7 +281,10 @@ void control_lease_new(struct call *call)
 	if (!ask_policy(call, &wish))
 		return;
 	if (pool_submit(call->control->pool, &wish.request, &number, &error) != SL_OK) {
-		call_fail_error(call, &error);
+		if (error.code == SL_ELIMIT)
+			call_fail(call, 429, "insufficient_quota", NULL, "sluicectl limits; a shorter time or fewer devices may fit", "%s", error.text);
+		else
+			call_fail_error(call, &error);
 		return;
 	}
 	snprintf(call->what, sizeof call->what, "L%llu", (unsigned long long) number);

@@ -67,7 +67,7 @@ static void set_gauges(struct control *control)
 	} reserved[] = { { QUOTA_TOKENS, "tokens" }, { QUOTA_INPUT_TOKENS, "input_tokens" }, { QUOTA_OUTPUT_TOKENS, "output_tokens" },
 			 { QUOTA_CONCURRENCY, "requests" }, { QUOTA_COST, "cost" } };
 	for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
-		metrics_set(metrics_gauge("sluice_reserved", "What requests under way have reserved of limits: 0 at rest.", "metric",
+		metrics_set(metrics_gauge("sluice_reserved", "What requests under way, and leases of money, have reserved of limits: 0 at rest.", "metric",
 		                          reserved[i].name), quota_reserved(control->quota, reserved[i].metric));
 	char why[NOT_READY_MAX];
 	metrics_set(metrics_gauge("sluice_ready", "1: takes requests, 0: starting, draining, or the ledger takes no records.", ""),

@@ -99,6 +99,19 @@ int restore_objects(struct daemon *d, sl_error *error);
 int restore_quota(struct daemon *d, sl_error *error);
 json_t *restore_leases(struct daemon *d, uint64_t *last_number, sl_error *error);
 
+/* terms.c: the limits of the caller's tier with complete scopes, at most QUOTA_LIMITS_MAX; how many. Those of a model are
+ * left out: nobody knows of which. Any thread at a time. */
+unsigned terms_limits(struct identity *identity, const struct conf *conf, const sl_identity *who, struct quota_limit *out);
+/* For the pool: those on money. arg: struct identity. */
+unsigned terms_money_limits(void *arg, const struct conf *conf, const char *tenant, const char *user, struct quota_limit *out);
+
+/* Charges use of that time, once a counter. */
+void terms_restore(struct quota *quota, struct quota_now now, const struct quota_limit *limits, unsigned n, uint64_t wall_ms,
+                   const struct quota_use *use);
+
+/* restore_charges.c: charges of leases that still count in limits on money. */
+int restore_charges(struct daemon *d, sl_error *error);
+
 /* prices.c: what the ledger lacks of a configuration's prices is written down. */
 void prices_note(struct daemon *d, const struct conf *conf);
 

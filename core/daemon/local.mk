@@ -10,7 +10,9 @@ sluiced_SOURCES = \
 	core/daemon/privileges.c \
 	core/daemon/reload.c \
 	core/daemon/restore.c \
+	core/daemon/restore_charges.c \
 	core/daemon/rooms.c \
+	core/daemon/terms.c \
 	core/daemon/watchdog.c
 sluiced_LDADD = \
 	core/control/libcontrol.a core/gateway/libgateway.a core/gateway/libmessages.a core/gateway/libbody.a core/fleet/libfleet.a core/pool/libpool.a \

@@ -76,33 +76,23 @@ struct restoring {
 
 /* Charges use to the limits that hold for its caller today. */
 static void charge(const struct restoring *at, const char *tenant, const char *user, const char *key, uint64_t wall_ms,
-                   const int64_t amounts[QUOTA_COST + 1])
+                   const struct quota_use *use)
 {
-	const struct conf *conf = at->d->conf;
-	static struct policy_admission admission; /* main thread; large */
+	struct quota_limit limits[QUOTA_LIMITS_MAX];
 	sl_identity who = { .size = sizeof who };
 	str_copy(who.tenant, sizeof who.tenant, str_of(tenant));
 	str_copy(who.user, sizeof who.user, str_of(user));
 	str_copy(who.key, sizeof who.key, str_of(key));
-	identity_tier(at->d->identity, str_of(who.tenant), who.tier);
-	const struct conf_tier *tier = conf_tier(conf, str_of(who.tier));
-	if (!tier)
-		tier = conf_tier(conf, STR("default"));
-	struct policy_request request = { .identity = &who, .tier = tier, .wall_ms = wall_ms };
-	policy_default_admit(&request, &admission);
-	for (unsigned i = 0; i < admission.n_limits; i++) {
-		const struct quota_limit *l = &admission.limits[i];
-		if (l->metric != QUOTA_CONCURRENCY && l->metric <= QUOTA_COST)
-			quota_restore(at->d->quota, at->now, l, wall_ms, amounts[l->metric]);
-	}
+	unsigned n = terms_limits(at->d->identity, at->d->conf, &who, limits);
+	terms_restore(at->d->quota, at->now, limits, n, wall_ms, use);
 }
 
 static int each_use(void *arg, uint64_t seq, const sl_usage *u)
 {
 	(void) seq;
-	int64_t amounts[QUOTA_COST + 1] = { [QUOTA_REQUESTS] = 1, [QUOTA_TOKENS] = u->input_tokens + u->output_tokens,
-		[QUOTA_INPUT_TOKENS] = u->input_tokens, [QUOTA_OUTPUT_TOKENS] = u->output_tokens, [QUOTA_COST] = u->cost };
-	charge(arg, u->tenant, u->user, u->key, u->started_ms + u->duration_us / 1000, amounts);
+	const struct quota_use use = { .requests = 1, .input_tokens = u->input_tokens, .output_tokens = u->output_tokens,
+		.cost = u->cost };
+	charge(arg, u->tenant, u->user, u->key, u->started_ms + u->duration_us / 1000, &use);
 	return 0;
 }
 
@@ -113,9 +103,9 @@ static int each_sum(void *arg, const sl_usage_sum *s)
 		return 0;
 	uint64_t noon_ms = ((uint64_t) timegm(&tm) + 12 * 3600) * 1000;
 	int64_t cost = s->cost_high || s->cost_low > INT64_MAX ? INT64_MAX : (int64_t) s->cost_low;
-	int64_t amounts[QUOTA_COST + 1] = { [QUOTA_REQUESTS] = s->requests, [QUOTA_TOKENS] = s->input_tokens + s->output_tokens,
-		[QUOTA_INPUT_TOKENS] = s->input_tokens, [QUOTA_OUTPUT_TOKENS] = s->output_tokens, [QUOTA_COST] = cost };
-	charge(arg, s->tenant, s->user, s->key, noon_ms, amounts);
+	const struct quota_use use = { .requests = s->requests, .input_tokens = s->input_tokens, .output_tokens = s->output_tokens,
+		.cost = cost };
+	charge(arg, s->tenant, s->user, s->key, noon_ms, &use);
 	return 0;
 }
 
@@ -124,10 +114,10 @@ static int each_folded(void *arg, const sl_fold_sum *s)
 {
 	const struct restoring *at = arg;
 	int64_t cost = s->cost_high || s->cost_low > INT64_MAX ? INT64_MAX : (int64_t) s->cost_low;
-	int64_t amounts[QUOTA_COST + 1] = { [QUOTA_REQUESTS] = s->requests, [QUOTA_TOKENS] = s->input_tokens + s->output_tokens,
-		[QUOTA_INPUT_TOKENS] = s->input_tokens, [QUOTA_OUTPUT_TOKENS] = s->output_tokens, [QUOTA_COST] = cost };
+	const struct quota_use use = { .requests = s->requests, .input_tokens = s->input_tokens, .output_tokens = s->output_tokens,
+		.cost = cost };
 	uint64_t end_ms = s->hour_ms + HOUR_MS - 1;
-	charge(arg, s->tenant, s->user, s->key, end_ms < at->now.wall_ms ? end_ms : at->now.wall_ms, amounts);
+	charge(arg, s->tenant, s->user, s->key, end_ms < at->now.wall_ms ? end_ms : at->now.wall_ms, &use);
 	return 0;
 }
 

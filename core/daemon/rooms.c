@@ -81,6 +81,8 @@ static void read_store(void *arg, const sl_store_ops *store, void *self)
 	r->code = restore_objects(r->d, r->error);
 	if (r->code == SL_OK)
 		r->code = restore_quota(r->d, r->error);
+	if (r->code == SL_OK)
+		r->code = restore_charges(r->d, r->error);
 	if (r->code == SL_OK && !(r->leases = restore_leases(r->d, &r->last_number, r->error)))
 		r->code = r->error->code;
 	uv_sem_post(&r->done);
@@ -112,7 +114,8 @@ static bool trouble(void *arg, sl_str model, char *text, size_t room, uint64_t *
 static int open_pool_and_fleet(struct daemon *d, const json_t *leases, uint64_t last_number, sl_error *error)
 {
 	struct pool_options pool = { .loop = &d->loop, .conf = d->conf, .ledger = d->ledger, .scheduler = plugin_ops(d->scheduler),
-		.scheduler_self = plugin_self(d->scheduler), .devices = d->devices,
+		.scheduler_self = plugin_self(d->scheduler), .devices = d->devices, .quota = d->quota,
+		.money_limits = terms_money_limits, .money_arg = d->identity,
 		/* One that dies is started again where that needs no root: there systemd does it. */
 		.agent_program = d->was_root ? NULL : SLUICE_SBIN_DIR "/sluice-agent" };
 	d->pool = pool_open(&pool, leases, last_number, error);

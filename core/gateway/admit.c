@@ -86,8 +86,8 @@ static void describe_limit(const struct request *r, const struct quota_denial *d
 		clock_rfc3339(d->resets_ms, date);
 		snprintf(until, sizeof until, " It begins anew at %.19sZ.", date);
 	}
-	snprintf(out, room, "Limit '%s' of %s is reached: %s of %s %s used, %s reserved by requests under way, this one needs %s.%s",
-	         l->name, whose, used, most, unit, reserved, wanted, until);
+	snprintf(out, room, "Limit '%s' of %s is reached: %s of %s %s used, %s reserved by %s under way, this one needs %s.%s",
+	         l->name, whose, used, most, unit, reserved, l->metric == QUOTA_COST ? "requests and leases" : "requests", wanted, until);
 }
 
 static void refuse_limit(struct request *r, const struct quota_denial *d)

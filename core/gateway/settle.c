@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "core/base/hash.h"
+#include "core/base/log.h"
+#include "core/base/money.h"
 #include "core/base/str.h"
 #include "core/gateway/worker.h"
 
@@ -113,6 +115,27 @@ void settle_count(struct request *r)
 	r->cost = cost_of(r);
 }
 
+/* What is used of a limit has come to its `warn` by this request: rare, so the limits are found anew. */
+static void warn(struct request *r)
+{
+	struct policy_admission *a = &r->worker->admission;
+	struct policy_request request = { .identity = &r->identity, .tier = r->tier, .model = r->model, .model_name = str_of(r->model_name) };
+	policy_default_admit(&request, a);
+	for (unsigned i = 0; i < QUOTA_LIMITS_MAX; i++) {
+		if (!(r->reservation.warned & 1u << i))
+			continue;
+		const struct quota_limit *l = a->limits, *end = l + a->n_limits;
+		while (l < end && (l->metric != r->reservation.part[i].metric || l->warn != r->reservation.part[i].warn))
+			l++;
+		if (l == end)
+			continue;
+		log_warn("limit '%s' of %s: %d%% of it are used, by request %s", l->name, l->scope,
+		         (int) ((money_amount) l->warn * 100 / l->amount), r->id);
+		metrics_add(metrics_counter("sluice_limit_warnings_total", "Times that use has come to the warn of a limit.", "limit",
+		                            l->name), 1);
+	}
+}
+
 void settle_request(struct request *r)
 {
 	struct worker *w = r->worker;
@@ -136,6 +159,8 @@ void settle_request(struct request *r)
 		}
 		struct quota_now at = { .mono_ms = w->now_ms, .wall_ms = r->started_ms + duration_us / 1000 };
 		quota_settle(w->gateway->options.quota, at, &r->reservation, &used);
+		if (r->reservation.warned)
+			warn(r);
 	}
 	worker_count(&w->n_requests, 1);
 	if (r->status >= 500)

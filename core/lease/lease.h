@@ -64,6 +64,7 @@ struct lease {
 	bool borrowed;             /* its label while it has devices or they are held for it; else nominal */
 	bool parked;               /* suspended, and not resumed since: `places` says where it was, and they are not its own */
 	uint64_t hold_until_ms;    /* Unix time: devices are held for it until then, 0: none are. Not kept */
+	bool unpaid;               /* waits for money: it is not planned for. Not kept */
 	uint64_t resume_after_ms;  /* Unix time: it could not be resumed, and is left alone until then. Not kept */
 	json_t *argv, *env;      /* array of strings, object of strings (NULL: none). Owned */
 	char *cwd;               /* owned, NULL: none */

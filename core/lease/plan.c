@@ -295,7 +295,7 @@ static void expire_holds(struct devices *devices, struct lease *const *leases, s
 static bool add_lease(struct plan *p, struct lease *lease)
 {
 	bool waits = lease->state == LEASE_QUEUED, sleeps = lease->state == LEASE_SUSPENDED;
-	if (lease->wanted == 0 || (!waits && !sleeps && !lease_holds(lease)))
+	if (lease->wanted == 0 || (waits && lease->unpaid) || (!waits && !sleeps && !lease_holds(lease)))
 		return true;
 	if (sleeps && lease->resume_after_ms > p->now.wall_ms) {
 		if (!p->later_ms || lease->resume_after_ms < p->later_ms)

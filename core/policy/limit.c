@@ -43,6 +43,7 @@ json_t *policy_limit_json(const struct quota_limit *limit, const struct quota_st
 	                        window, "used", amount(limit, state->used), "reserved", amount(limit, state->reserved), "max",
 	                        amount(limit, limit->amount));
 	json_set_str(out, "name", str_of(limit->name));
+	json_object_set_new(out, "warn", limit->warn ? amount(limit, limit->warn) : json_null());
 	json_object_set_new(out, "resets_in_s", json_integer((json_int_t) (state->resets_in_ms + 999) / 1000));
 	return out;
 }

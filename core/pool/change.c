@@ -34,11 +34,14 @@ static uint64_t append(struct pool *pool, struct job *job)
 	if (text)
 		seq = ledger_append(pool->ledger, SL_RECORD_LEASE, str_of(id), text, strlen(text));
 	free(text);
-	json_decref(record);
 	if (seq) {
 		job->lease.charged_ms = lease.charged_ms;
 		job->lease.charged_until_ms = lease.charged_until_ms;
+		budget_charge(pool, job, json_object_get(record, "charges"));
+		if (lease.state == LEASE_QUEUED || lease_state_over(lease.state))
+			budget_release(pool, job);
 	}
+	json_decref(record);
 	return seq;
 }
 
@@ -223,6 +226,7 @@ static void drop(struct pool *pool, uint64_t number)
 	pool->plan_fresh = false;
 	memmove(&pool->leases[i], &pool->leases[i + 1], (pool->n_leases - i - 1) * sizeof pool->leases[0]);
 	pool->n_leases--;
+	budget_release(pool, job);
 	lease_clear(&job->lease);
 	free(job);
 }

@@ -7,6 +7,7 @@
  *   round.c   planning rounds
  *   pause.c   suspends leases and lets them go on
  *   charge.c  prices of leases, and charges for what runs
+ *   budget.c  limits on money count what leases cost
  *   agent.c   the connection to an agent: requests, answers, events
  *   start.c   starts an agent
  *   settle.c  what the agent says about leases and devices, matched with what we know
@@ -87,6 +88,7 @@ struct job {
 	unsigned watchers;
 	bool paced;                 /* the agent holds its output back */
 	int64_t pace[2], pace_until_ms; /* what the agent was told; the time on our clock when a missing reader is given up */
+	struct budget *budget;      /* the money that is reserved for it, owned; NULL: none */
 	uint64_t told_reason;       /* hash of the last reason that watchers of a waiting lease got */
 };
 
@@ -133,6 +135,10 @@ struct pool {
 	uv_loop_t *loop;
 	struct conf *conf;
 	struct ledger *ledger;
+	struct quota *quota;        /* NULL: nobody's money is counted */
+	unsigned (*money_limits)(void *arg, const struct conf *conf, const char *tenant, const char *user, struct quota_limit *out);
+	void *money_arg;
+	unsigned n_unpaid;          /* that wait for money */
 	const sl_scheduler_ops *scheduler;
 	void *scheduler_self;
 	char *agent_program;
@@ -211,6 +217,21 @@ void pause_tick(struct pool *pool, struct job *job, struct lease_now now);
 void charge_terms(struct pool *pool, struct lease *lease);
 /* Writes down what is due of those that run. */
 void charge_running(struct pool *pool, struct lease_now now);
+
+/* budget.c. budget_admit: SL_ELIMIT and a sentence when only the calendar, or nothing, could make room for the request.
+ * budget_look: which of those that wait may be planned for; true: others than before. budget_reason: false: it does not
+ * wait for money. */
+int budget_admit(struct pool *pool, const struct lease *lease, sl_error *error);
+bool budget_look(struct pool *pool);
+bool budget_reason(struct pool *pool, const struct lease *lease, char text[SL_ERROR_TEXT]);
+/* Reserves what the lease may cost on the devices that it is about to be granted. Anything but SL_OK: it must wait. */
+int budget_grant(struct pool *pool, struct job *job);
+void budget_release(struct pool *pool, struct job *job);
+/* The ledger has taken these charges of it. */
+void budget_charge(struct pool *pool, struct job *job, const json_t *charges);
+/* After a start, and when limits have changed: what was promised stays so, whatever the limits say now. */
+void budget_renew(struct pool *pool);
+void budget_tick(struct pool *pool, struct lease_now now);
 
 /* round.c */
 void round_want(struct pool *pool);

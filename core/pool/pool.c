@@ -107,6 +107,7 @@ static void on_tick(uv_timer_t *timer)
 	agent_tick(&pool->agent, now);
 	change_expire(pool, now);
 	charge_running(pool, now);
+	budget_tick(pool, now);
 	pace_tick(pool);
 	/* What could not be sent at its time. */
 	for (size_t i = 0; pool->agent.ready && i < pool->n_leases; i++) {
@@ -201,6 +202,7 @@ static void free_pool(struct pool *pool)
 {
 	for (size_t i = 0; i < pool->n_leases; i++) {
 		struct job *job = job_of(pool->leases[i]);
+		budget_release(pool, job);
 		lease_clear(&job->lease);
 		free(job);
 	}
@@ -232,6 +234,9 @@ struct pool *pool_open(const struct pool_options *options, const json_t *open_le
 	pool->loop = options->loop;
 	pool->conf = conf_ref(options->conf);
 	pool->ledger = options->ledger;
+	pool->quota = options->quota;
+	pool->money_limits = options->money_limits;
+	pool->money_arg = options->money_arg;
 	pool->scheduler = options->scheduler;
 	pool->scheduler_self = options->scheduler_self;
 	pool->last_number = last_number;
@@ -244,6 +249,7 @@ struct pool *pool_open(const struct pool_options *options, const json_t *open_le
 	uv_timer_init(pool->loop, &pool->agent.again);
 	pool->tick.data = pool->soon.data = pool->retry.data = pool->wake.data = pool;
 	restore(pool, open_leases);
+	budget_renew(pool);
 	uv_timer_start(&pool->tick, on_tick, POOL_TICK_MS, POOL_TICK_MS);
 	agent_open(&pool->agent, pool);
 	return pool;
@@ -259,6 +265,7 @@ void pool_configure(struct pool *pool, struct conf *conf)
 	conf_ref(conf);
 	conf_unref(pool->conf);
 	pool->conf = conf;
+	budget_renew(pool);
 	str_copy(pool->agent.path, sizeof pool->agent.path, str_of(conf->agent));
 	if (moved)
 		agent_drop(&pool->agent, "its socket is another one now");

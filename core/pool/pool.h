@@ -13,6 +13,7 @@
 
 #include "core/conf/conf.h"
 #include "core/ledger/ledger.h"
+#include "core/quota/quota.h"
 
 struct pool;
 
@@ -20,6 +21,11 @@ struct pool_options {
 	uv_loop_t *loop;
 	struct conf *conf;          /* the first snapshot; a reference is taken */
 	struct ledger *ledger;
+	struct quota *quota;        /* with the money that leases cost; NULL: it is not counted */
+	/* Limits on money that count for leases of this tenant and user, with complete scopes, at most QUOTA_LIMITS_MAX: how
+	 * many. NULL with quota NULL. */
+	unsigned (*money_limits)(void *arg, const struct conf *conf, const char *tenant, const char *user, struct quota_limit *out);
+	void *money_arg;
 	const sl_scheduler_ops *scheduler;
 	void *scheduler_self;
 	const char *agent_program;  /* started when conf->start_agent and none answers; NULL: never */

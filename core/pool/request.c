@@ -111,6 +111,8 @@ static int fill(struct pool *pool, struct lease *lease, const struct pool_reques
 	lease->created_ms = now.wall_ms;
 	lease->since_mono_ms = now.mono_ms;
 	int code = plan_fits(&pool->devices, pool_queue(pool, queue->name), lease, error);
+	if (code == SL_OK)
+		code = budget_admit(pool, lease, error);
 	if (code != SL_OK)
 		return code;
 	lease->argv = json_deep_copy(r->argv);

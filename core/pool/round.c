@@ -99,11 +99,15 @@ static bool apply(struct pool *pool, const sl_action *action)
 	default:
 		return true; /* PROMOTE: the label is written down with the next change. MOVE needs what no agent can yet */
 	}
-	enum lease_state to = SL_ACTION_TYPE(action->type) == SL_ACTION_GRANT ? LEASE_GRANTED : LEASE_RESUMING;
-	if (change_decide(pool, job_of(lease), to, reason, &error) == SL_OK)
+	bool fresh = SL_ACTION_TYPE(action->type) == SL_ACTION_GRANT;
+	/* Requests may have spent the money since the round began: then it waits, and the next round is without it. */
+	bool paid = !fresh || budget_grant(pool, job_of(lease)) == SL_OK;
+	if (paid && change_decide(pool, job_of(lease), fresh ? LEASE_GRANTED : LEASE_RESUMING, reason, &error) == SL_OK)
 		return true;
+	if (fresh)
+		budget_release(pool, job_of(lease));
 	plan_undo(&pool->plan, lease);
-	return false;
+	return !paid;
 }
 
 /* True: there may be more. */
@@ -182,6 +186,8 @@ void round_run(struct pool *pool)
 		change_later(pool);
 		return;
 	}
+	budget_look(pool);
+	unsigned unpaid = pool->n_unpaid;
 	if (!round_view(pool)) {
 		log_error("no memory for a planning round");
 		return;
@@ -189,7 +195,7 @@ void round_run(struct pool *pool)
 	bool more = (pool->plan.waiting.n || pool->plan.suspended.n) && plan_once(pool);
 	/* What this round changed wants no further one by itself: the same scheduler has just seen it all. */
 	pool->plan_wanted = false;
-	if (more)
+	if (more || pool->n_unpaid != unpaid)
 		round_want(pool);
 	wake_later(pool);
 	pool->plan_fresh = false;
@@ -208,6 +214,8 @@ void round_reason(struct pool *pool, const struct lease *lease, bool in_full, ch
 		snprintf(text, SL_ERROR_TEXT, "queue %s is not configured any more: ask again in another", lease->queue);
 		return;
 	}
+	if (budget_reason(pool, lease, text))
+		return;
 	snprintf(text, SL_ERROR_TEXT, "waits in queue %s", lease->queue);
 	if (!in_full || !round_view(pool))
 		return;

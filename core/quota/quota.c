@@ -141,15 +141,33 @@ static bool seen_before(const struct attempt *a, unsigned i)
 	return false;
 }
 
+/* What is used has come to the mark by this. */
+static bool comes_to(const struct counter *c, int64_t before, int64_t warn)
+{
+	return warn > 0 && before < warn && c->used >= warn;
+}
+
+static int64_t warn_of(const struct attempt *a, unsigned i)
+{
+	for (unsigned k = i; k < a->n; k++)
+		if (a->limits[k].warn && a->counter[k] == a->counter[i])
+			return a->limits[k].warn;
+	return 0;
+}
+
 static void attempt_take(struct attempt *a, struct quota_reservation *out)
 {
-	out->n = 0;
+	out->n = out->warned = 0;
 	for (unsigned i = 0; i < a->n; i++) {
 		struct counter *c = a->counter[i];
 		if (seen_before(a, i))
 			continue;
+		int64_t warn = warn_of(a, i);
 		if (c->metric == QUOTA_REQUESTS) {
+			int64_t before = c->used;
 			counter_charge(c, a->wanted[i]);
+			if (comes_to(c, before, warn))
+				out->warned |= 1u << out->n;
 		} else {
 			c->reserved += a->wanted[i];
 			a->q->shard[c->shard].reserved[c->metric] += a->wanted[i];
@@ -158,6 +176,7 @@ static void attempt_take(struct attempt *a, struct quota_reservation *out)
 		out->part[out->n].counter = c;
 		out->part[out->n].amount = a->wanted[i];
 		out->part[out->n].period = c->period;
+		out->part[out->n].warn = warn;
 		out->part[out->n].metric = c->metric;
 		out->n++;
 	}
@@ -189,10 +208,12 @@ int quota_reserve(struct quota *q, struct quota_now now, const struct quota_limi
 	}
 }
 
-static void settle_part(struct shard *s, struct counter *c, struct quota_now now, int64_t amount, uint64_t period,
+/* True: what is used has come to `warn`. */
+static bool settle_part(struct shard *s, struct counter *c, struct quota_now now, int64_t amount, uint64_t period, int64_t warn,
                         int64_t used)
 {
 	counter_advance(c, table_now(s, now));
+	int64_t before = c->used;
 	c->holds--;
 	if (used < 0)
 		used = 0;
@@ -201,12 +222,13 @@ static void settle_part(struct shard *s, struct counter *c, struct quota_now now
 			counter_refund(c, period, amount - used);
 		else if (used > amount)
 			counter_charge(c, used - amount);
-		return;
+		return comes_to(c, before, warn);
 	}
 	c->reserved -= amount;
 	s->reserved[c->metric] -= amount;
 	if (c->metric != QUOTA_CONCURRENCY)
 		counter_charge(c, used);
+	return comes_to(c, before, warn);
 }
 
 void quota_settle(struct quota *q, struct quota_now now, struct quota_reservation *reservation,
@@ -222,15 +244,18 @@ void quota_settle(struct quota *q, struct quota_now now, struct quota_reservatio
 			pthread_mutex_lock(&s->lock);
 			locked = s;
 		}
-		settle_part(s, c, now, reservation->part[i].amount, reservation->part[i].period, use_of(used, c->metric));
+		if (settle_part(s, c, now, reservation->part[i].amount, reservation->part[i].period, reservation->part[i].warn,
+		                use_of(used, c->metric)))
+			reservation->warned |= 1u << i;
 	}
 	if (locked)
 		pthread_mutex_unlock(&locked->lock);
 	reservation->n = 0;
 }
 
+/* False: the table is full. */
 static bool restore_once(struct quota *q, struct quota_now now, const struct quota_limit *limit,
-                         const struct fingerprint *print, uint64_t wall_ms, int64_t amount)
+                         const struct fingerprint *print, uint64_t wall_ms, int64_t amount, bool *warned)
 {
 	struct shard *s = &q->shard[print->shard];
 	pthread_mutex_lock(&s->lock);
@@ -240,20 +265,24 @@ static bool restore_once(struct quota *q, struct quota_now now, const struct quo
 		c = table_add(q, s, print, limit, seen);
 	if (c) {
 		counter_advance(c, seen);
+		int64_t before = c->used;
 		counter_restore(c, now, wall_ms, amount);
+		*warned = comes_to(c, before, limit->warn);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return c != NULL;
 }
 
-void quota_restore(struct quota *q, struct quota_now now, const struct quota_limit *limit, uint64_t wall_ms, int64_t amount)
+bool quota_restore(struct quota *q, struct quota_now now, const struct quota_limit *limit, uint64_t wall_ms, int64_t amount)
 {
+	bool warned = false;
 	if (!limit_valid(limit) || limit->metric == QUOTA_CONCURRENCY || amount <= 0)
-		return;
+		return false;
 	struct fingerprint print;
 	table_fingerprint(limit, NULL, &print);
-	if (!restore_once(q, now, limit, &print, wall_ms, amount) && table_sweep(q, now))
-		restore_once(q, now, limit, &print, wall_ms, amount);
+	if (!restore_once(q, now, limit, &print, wall_ms, amount, &warned) && table_sweep(q, now))
+		restore_once(q, now, limit, &print, wall_ms, amount, &warned);
+	return warned;
 }
 
 /* With the shard's lock. */

@@ -7,7 +7,8 @@
  * When is what charged? A request (QUOTA_REQUESTS) counts from the moment of its reservation, so a long stream does
  * not block the next minute; it is given back when it is settled with 0 requests. Tokens and money are reserved
  * from then on and charged at the moment of settlement, to the window of that moment: a reservation made before
- * midnight and settled after it uses the new day. Concurrency is given back at settlement.
+ * midnight and settled after it uses the new day. Concurrency is given back at settlement. A reservation that lasts
+ * (a lease) may grow, and is charged in parts, each to the window of its own time.
  *
  * A sliding window is kept in 15 steps: use leaves it between window_ms and window_ms + window_ms/15 later, never
  * earlier. A clock that goes back opens no window again: the latest period that was seen stays. */
@@ -43,6 +44,7 @@ struct quota_limit {
 	uint8_t window;              /* enum quota_window */
 	uint64_t window_ms;          /* SLIDING */
 	int64_t amount;
+	int64_t warn;                /* when so much is used somebody is to be told, 0: never. Not of CONCURRENCY */
 };
 
 /* The two clocks that a window may need. */
@@ -60,9 +62,11 @@ struct quota_use {
 
 struct quota_reservation {
 	unsigned n;
+	unsigned warned; /* a bit for each part whose use has come to its limit's `warn` by this request. Also after quota_settle */
 	struct {
 		void *counter;       /* the table's own */
 		int64_t amount;
+		int64_t warn;        /* of the first limit on this counter that has one */
 		uint64_t period;     /* in which it began: what a request that did not happen gives back */
 		uint8_t metric;
 	} part[QUOTA_LIMITS_MAX];
@@ -92,9 +96,18 @@ int quota_reserve(struct quota *q, struct quota_now now, const struct quota_limi
 /* Replaces the reservation by what was used (which may be more: truth is charged, the next is denied). Once. */
 void quota_settle(struct quota *q, struct quota_now now, struct quota_reservation *reservation,
                   const struct quota_use *used);
-/* Use that the ledger knows from before a restart, at the time it happened. Dropped when it is older than its window
- * or the table is full. */
-void quota_restore(struct quota *q, struct quota_now now, const struct quota_limit *limit, uint64_t wall_ms, int64_t amount);
+/* More for a reservation that lasts, under the same or other limits; all or none, as quota_reserve. SL_EFULL also when
+ * it would be on more than QUOTA_LIMITS_MAX counters. */
+int quota_grow(struct quota *q, struct quota_now now, const struct quota_limit *limits, unsigned n,
+               const struct quota_use *more, struct quota_reservation *reservation, struct quota_denial *denial);
+/* So much of it is reserved no more (it was charged by quota_restore, or is not needed); at most what there is. Not for
+ * QUOTA_REQUESTS, which are charged at once. */
+void quota_shrink(struct quota *q, struct quota_reservation *reservation, enum quota_metric metric, int64_t amount);
+/* Two limits on one counter: what is charged to it for one of them must not be charged for the other. */
+bool quota_same_counter(const struct quota_limit *a, const struct quota_limit *b);
+/* Use at the time it happened: that the ledger knows from before a restart, or that comes in parts. Dropped when it is
+ * older than its window or the table is full. True: what is used has come to the limit's `warn` by that. */
+bool quota_restore(struct quota *q, struct quota_now now, const struct quota_limit *limit, uint64_t wall_ms, int64_t amount);
 
 struct quota_state {
 	int64_t used, reserved;

@@ -12,6 +12,7 @@ EXTRA_DIST += \
 	tests/e2e/test_aimock.py \
 	tests/e2e/test_bad_input.py \
 	tests/e2e/test_bill.py \
+	tests/e2e/test_budget.py \
 	tests/e2e/test_check.py \
 	tests/e2e/test_clients.py \
 	tests/e2e/test_fair.py \

@@ -121,7 +121,7 @@ def test_money(site):
     assert statuses[:2] == [200, 200] and set(statuses[2:]) == {429}
     told = json.loads(site.chat(key, max_tokens=1000, messages=[{"role": "user", "content": "n=1000"}])[2])["error"]["message"]
     assert re.search(r"Limit '0.001 cost per month of tier poor' of key slk_\w+ is reached: 0.000\d+ of 0.001 EUR used, "
-                     r"0.00 reserved by requests under way, this one needs 0.000\d+. It begins anew at \d{4}-\d\d-01T00:00:00Z.$", told), told
+                     r"0.00 reserved by requests and leases under way, this one needs 0.000\d+. It begins anew at \d{4}-\d\d-01T00:00:00Z.$", told), told
 
 
 def test_limits_say_what_they_count(site):

@@ -236,8 +236,8 @@ Test(conf, limits_of_tiers)
 {
 	struct conf *c = fixture_good(
 		"tier \"free\" { requests = { { 10, per = \"minute\" }, { 100, per = \"day\", scope = \"tenant\" } },\n"
-		"  tokens = { 20000, per = \"90s\", scope = \"user\" }, cost = { \"1.50\", per = \"month\" }, concurrency = 4,\n"
-		"  output_tokens = { 5, per = \"total\", scope = \"model\" }, priority = -3, weight = 2, max_output = 9 }");
+		"  tokens = { 20000, per = \"90s\", scope = \"user\" }, cost = { \"1.50\", per = \"month\", warn = \"80%\" }, concurrency = 4,\n"
+		"  output_tokens = { 5, per = \"total\", scope = \"model\", warn = \"61%\" }, priority = -3, weight = 2, max_output = 9 }");
 	const struct conf_tier *t = conf_tier(c, STR("free"));
 	cr_assert_eq(t->n_limits, 6u);
 	cr_expect_eq(t->priority, -3);
@@ -245,12 +245,12 @@ Test(conf, limits_of_tiers)
 	cr_expect_eq(t->max_output, 9);
 	cr_expect_null(t->models);
 	const struct quota_limit want[] = {
-		{ "key", "10 requests per minute of tier free", QUOTA_REQUESTS, QUOTA_SLIDING, 60000, 10 },
-		{ "tenant", "100 requests per day of tier free", QUOTA_REQUESTS, QUOTA_DAY, 0, 100 },
-		{ "user", "20000 tokens per 90s of tier free", QUOTA_TOKENS, QUOTA_SLIDING, 90000, 20000 },
-		{ "model", "5 output_tokens in total of tier free", QUOTA_OUTPUT_TOKENS, QUOTA_TOTAL, 0, 5 },
-		{ "key", "1.50 cost per month of tier free", QUOTA_COST, QUOTA_MONTH, 0, 1500000000000 },
-		{ "key", "4 requests at once of tier free", QUOTA_CONCURRENCY, QUOTA_NONE, 0, 4 },
+		{ "key", "10 requests per minute of tier free", QUOTA_REQUESTS, QUOTA_SLIDING, 60000, 10, 0 },
+		{ "tenant", "100 requests per day of tier free", QUOTA_REQUESTS, QUOTA_DAY, 0, 100, 0 },
+		{ "user", "20000 tokens per 90s of tier free", QUOTA_TOKENS, QUOTA_SLIDING, 90000, 20000, 0 },
+		{ "model", "5 output_tokens in total of tier free", QUOTA_OUTPUT_TOKENS, QUOTA_TOTAL, 0, 5, 4 },
+		{ "key", "1.50 cost per month of tier free", QUOTA_COST, QUOTA_MONTH, 0, 1500000000000, 1200000000000 },
+		{ "key", "4 requests at once of tier free", QUOTA_CONCURRENCY, QUOTA_NONE, 0, 4, 0 },
 	};
 	for (size_t i = 0; i < 6; i++) {
 		cr_expect_str_eq(t->limits[i].scope, want[i].scope, "limit %zu", i);
@@ -259,6 +259,7 @@ Test(conf, limits_of_tiers)
 		cr_expect_eq(t->limits[i].window, want[i].window, "limit %zu", i);
 		cr_expect_eq(t->limits[i].window_ms, want[i].window_ms, "limit %zu", i);
 		cr_expect_eq(t->limits[i].amount, want[i].amount, "limit %zu", i);
+		cr_expect_eq(t->limits[i].warn, want[i].warn, "limit %zu", i);
 	}
 	conf_unref(c);
 }
@@ -278,6 +279,11 @@ Test(conf, wrong_limits)
 		{ "tokens = { 5, per = \"minute\", scope = \"tenent\" }", "not tenent" },
 		{ "tokens = { 5, per = 60 }", "per must be text" },
 		{ "tokens = { 5, 6, per = \"minute\" }", "more than one amount" },
+		{ "tokens = { 5, per = \"day\", warn = \"0%\" }", "warn must be a part of the amount" },
+		{ "tokens = { 5, per = \"day\", warn = \"101%\" }", "warn must be a part of the amount" },
+		{ "tokens = { 5, per = \"day\", warn = \"80\" }", "warn must be a part of the amount" },
+		{ "tokens = { 5, per = \"day\", warn = 80 }", "warn must be text" },
+		{ "concurrency = { 5, warn = \"80%\" }", "concurrency has no 'warn'" },
 		{ "concurrency = { 5, per = \"minute\" }", "has no 'per'" },
 		{ "cost = { 10000000, per = \"day\" }", "less money" },
 		{ "cost = { 0.0000001, per = \"day\" }", "at most 6 decimals" },

@@ -479,7 +479,8 @@ void world_open_pool(struct world *w)
 	struct pool_options options = { .loop = &w->loop, .conf = &w->conf, .ledger = (struct ledger *) &w->ledger,
 	                                .scheduler = w->scheduler ? w->scheduler : sluice_plugin.ops,
 	                                .scheduler_self = w->scheduler_self, .devices = w->ledger.objects,
-	                                .leases_max = w->leases_max };
+	                                .leases_max = w->leases_max, .quota = w->quota,
+	                                .money_limits = w->money_limits, .money_arg = w };
 	w->pool = pool_open(&options, open, last, &error);
 	if (!w->pool)
 		abort();

@@ -64,6 +64,8 @@ struct world {
 	void *scheduler_self;
 	char folder[64];
 	unsigned leases_max;
+	struct quota *quota; /* used from the next opening of the pool on; the test's own */
+	unsigned (*money_limits)(void *arg, const struct conf *conf, const char *tenant, const char *user, struct quota_limit *out);
 };
 
 /* A pool over `n_devices` devices of 40 GiB and kind "sim-40g", connected. */

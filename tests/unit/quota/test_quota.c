@@ -440,3 +440,114 @@ Test(quota, no_interval_ever_holds_more)
 		for (unsigned seed = 1; seed < 6; seed++)
 			random_use(windows[i], seed);
 }
+
+static struct quota_state state_of(struct quota *q, struct quota_now now, const struct quota_limit *limit)
+{
+	struct quota_state state;
+	quota_read(q, now, limit, &state);
+	return state;
+}
+
+Test(quota, a_reservation_that_lasts_grows_and_is_charged_in_parts)
+{
+	struct quota *q = quota_new(100);
+	struct quota_limit limits[] = {
+		limit_of("tenant:a", QUOTA_COST, QUOTA_DAY, 0, 100), limit_of("tenant:a", QUOTA_COST, QUOTA_MONTH, 0, 500),
+	};
+	struct quota_reservation r;
+	struct quota_denial denial;
+	struct quota_now now = at(5000, new_year_2026 + day_ms);
+	cr_assert_eq(quota_reserve(q, now, limits, 2, &(struct quota_use){ .cost = 60 }, &r, NULL), SL_OK);
+	cr_expect_eq(quota_grow(q, now, limits, 2, &(struct quota_use){ .cost = 41 }, &r, &denial), SL_ELIMIT);
+	cr_expect(denial.limit == &limits[0] && denial.reserved == 60 && state_of(q, now, &limits[1]).reserved == 60);
+	cr_assert_eq(quota_grow(q, now, limits, 2, &(struct quota_use){ .cost = 40 }, &r, NULL), SL_OK);
+	cr_expect(r.n == 2 && quota_reserved(q, QUOTA_COST) == 200);
+	/* A part of yesterday is no use of today, and of this month it is. */
+	for (int i = 0; i < 2; i++)
+		quota_restore(q, now, &limits[i], new_year_2026 + day_ms - 1, 30);
+	quota_shrink(q, &r, QUOTA_COST, 30);
+	struct quota_state day = state_of(q, now, &limits[0]), month = state_of(q, now, &limits[1]);
+	cr_expect(day.used == 0 && day.reserved == 70 && month.used == 30 && month.reserved == 70);
+	/* No more than there is. */
+	quota_shrink(q, &r, QUOTA_COST, 80);
+	cr_expect_eq(quota_reserved(q, QUOTA_COST), 0);
+	quota_settle(q, now, &r, &(struct quota_use){ 0 });
+	cr_expect(quota_reserved(q, QUOTA_COST) == 0 && state_of(q, now, &limits[1]).used == 30);
+	quota_free(q);
+}
+
+Test(quota, a_counter_that_grew_is_held_once)
+{
+	struct quota *q = quota_new(1);
+	struct quota_limit limit = limit_of("tenant:a", QUOTA_COST, QUOTA_TOTAL, 0, 100), other = limit_of("tenant:b", QUOTA_COST, QUOTA_TOTAL, 0, 100);
+	struct quota_reservation r, second;
+	struct quota_now now = at(5000, new_year_2026);
+	cr_assert_eq(quota_reserve(q, now, &limit, 1, &(struct quota_use){ .cost = 1 }, &r, NULL), SL_OK);
+	cr_assert_eq(quota_grow(q, now, &limit, 1, &(struct quota_use){ .cost = 1 }, &r, NULL), SL_OK);
+	quota_settle(q, now, &r, &(struct quota_use){ 0 });
+	/* Its place is free for another. */
+	now.mono_ms += 1000;
+	cr_expect_eq(quota_reserve(q, now, &other, 1, &(struct quota_use){ .cost = 1 }, &second, NULL), SL_OK);
+	quota_settle(q, now, &second, &(struct quota_use){ 0 });
+	quota_free(q);
+}
+
+Test(quota, more_limits_than_a_reservation_has_places_for)
+{
+	struct quota *q = quota_new(100);
+	struct quota_limit limits[QUOTA_LIMITS_MAX + 1];
+	struct quota_reservation r;
+	struct quota_now now = at(5000, new_year_2026);
+	for (unsigned i = 0; i <= QUOTA_LIMITS_MAX; i++) {
+		limits[i] = limit_of("tenant:a", QUOTA_COST, QUOTA_DAY, 0, 100);
+		snprintf(limits[i].scope, sizeof limits[i].scope, "tenant:%u", i);
+	}
+	cr_assert_eq(quota_reserve(q, now, limits, QUOTA_LIMITS_MAX, &(struct quota_use){ .cost = 1 }, &r, NULL), SL_OK);
+	cr_expect_eq(quota_grow(q, now, &limits[QUOTA_LIMITS_MAX], 1, &(struct quota_use){ .cost = 1 }, &r, NULL), SL_EFULL);
+	cr_expect(r.n == QUOTA_LIMITS_MAX && quota_reserved(q, QUOTA_COST) == QUOTA_LIMITS_MAX);
+	quota_settle(q, now, &r, &(struct quota_use){ 0 });
+	quota_free(q);
+}
+
+Test(quota, limits_on_one_counter)
+{
+	struct quota_limit day = limit_of("user:t/u", QUOTA_COST, QUOTA_DAY, 0, 100), more = day, month = day, minute = day, other;
+	more.amount = 7;
+	month.window = QUOTA_MONTH;
+	minute.window = QUOTA_SLIDING;
+	minute.window_ms = 60000;
+	other = minute;
+	other.window_ms = 30000;
+	cr_expect(quota_same_counter(&day, &more));
+	cr_expect_not(quota_same_counter(&day, &month));
+	cr_expect_not(quota_same_counter(&minute, &other));
+	strcpy(more.scope, "user:t/v");
+	cr_expect_not(quota_same_counter(&day, &more));
+}
+
+Test(quota, somebody_is_told_once)
+{
+	struct quota *q = quota_new(100);
+	struct quota_limit limits[] = {
+		limit_of("key:a", QUOTA_REQUESTS, QUOTA_DAY, 0, 10), limit_of("key:a", QUOTA_TOKENS, QUOTA_DAY, 0, 100),
+		limit_of("key:a", QUOTA_TOKENS, QUOTA_DAY, 0, 200),
+	};
+	limits[0].warn = 3;
+	limits[2].warn = 80; /* of the same counter as limits[1], which has none */
+	struct quota_use bound = { .requests = 1, .input_tokens = 20 };
+	/* What is reserved is not used: the third request, and the tokens of the fourth, come to the marks. */
+	static const struct { int64_t used; unsigned warned; } steps[] = { { 20, 0 }, { 20, 0 }, { 20, 1 }, { 20, 2 }, { 5, 0 } };
+	struct quota_now now = at(5000, new_year_2026);
+	struct quota_reservation r;
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		cr_assert_eq(quota_reserve(q, now, limits, 3, &bound, &r, NULL), SL_OK);
+		quota_settle(q, now, &r, &(struct quota_use){ .requests = 1, .input_tokens = steps[i].used });
+		cr_expect_eq(r.warned, steps[i].warned, "step %zu: %x", i, r.warned);
+	}
+	/* The next day begins anew, and charges of leases tell too. */
+	now.wall_ms += day_ms;
+	cr_expect_not(quota_restore(q, now, &limits[2], now.wall_ms, 79));
+	cr_expect(quota_restore(q, now, &limits[2], now.wall_ms, 1));
+	cr_expect_not(quota_restore(q, now, &limits[2], now.wall_ms, 1));
+	quota_free(q);
+}
