@@ -161,6 +161,7 @@ struct conf_engine {
 	bool unix_socket;          /* can listen on a Unix socket */
 	bool usage_option;         /* understands stream_options.include_usage */
 	bool usage_running;        /* understands stream_options.continuous_usage_stats */
+	bool usage_of_one;         /* of several answers to one request its counts are of one alone */
 	int full_status[4];        /* statuses that mean "full here, try another", 0-terminated */
 	const char **strip;        /* body members that must not reach it, NULL-terminated */
 	int64_t keepalive_ms;      /* idle connections are reused for so long */

@@ -141,7 +141,7 @@ static void take_step(struct engine_reader *r, lua_State *L)
 static int read_engine(lua_State *L)
 {
 	static const char *const known[] = { "name", "summary", "health", "metrics", "unix_socket", "usage_option",
-		"usage_running", "full", "strip", "doors", "keepalive", "close_after_stream", "step", "requires",
+		"usage_running", "usage_of_one", "full", "strip", "doors", "keepalive", "close_after_stream", "step", "requires",
 		"command", NULL };
 	struct engine_reader *r = lua_touserdata(L, 1);
 	struct conf_engine *engine = r->engine;
@@ -168,6 +168,7 @@ static int read_engine(lua_State *L)
 	take_bool(r, L, "unix_socket", &engine->unix_socket);
 	take_bool(r, L, "usage_option", &engine->usage_option);
 	take_bool(r, L, "usage_running", &engine->usage_running);
+	take_bool(r, L, "usage_of_one", &engine->usage_of_one);
 	take_bool(r, L, "close_after_stream", &engine->close_after_stream);
 	take_full(r, L);
 	take_strip(r, L);

@@ -123,6 +123,8 @@ static bool reserve(struct request *r, const struct policy_admission *a)
 	/* Sure bounds: a token is at least a byte of what the model reads. */
 	int64_t input = r->body.prompt_bytes + (int64_t) r->body.media_parts * MEDIA_TOKENS;
 	int64_t output = times(times(r->max_output, answers), r->body.prompts);
+	r->answers = times(answers, r->body.prompts);
+	r->bound_output = output;
 	struct quota_use bound = { .requests = 1, .input_tokens = input, .output_tokens = output };
 	int64_t in_cost = quota_cost(input, r->model->price.input), out_cost = quota_cost(output, r->model->price.output);
 	bound.cost = in_cost > INT64_MAX - out_cost ? INT64_MAX : in_cost + out_cost;

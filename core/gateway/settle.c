@@ -8,24 +8,77 @@
 #include "core/base/str.h"
 #include "core/gateway/worker.h"
 
-enum { COPY_MAX = 2048 }; /* a body so small is copied behind its head: cheaper than a second span */
+enum {
+	COPY_MAX = 2048,       /* a body so small is copied behind its head: cheaper than a second span */
+	STOPS_AFTER_MS = 1000, /* an engine has noticed by then that its client has gone */
+	FASTER_BY = 2          /* than the fastest answer that was seen, one may be */
+};
 
 static const uint64_t seconds_bounds[] = { 10000, 20000, 40000, 80000, 160000, 320000, 640000, 1280000, 2560000, 5120000,
 	10240000, 20480000, 40960000, 81920000, 0 };
+
+/* The engine was asked for so many tokens and no more. */
+static int64_t within_bound(const struct request *r, int64_t output)
+{
+	return r->bound_output > 0 && output > r->bound_output ? r->bound_output : output;
+}
+
+/* What the engine has made of an answer in so long, at most. */
+static int64_t made_in(const struct request *r, double ms, double unknown)
+{
+	double fastest = route_fastest(r->route_model);
+	double made = fastest > 0 ? fastest * ms : unknown;
+	return made < (double) r->bound_output ? (int64_t) made : r->bound_output;
+}
+
+/* The client has gone before anything of an answer came: it was worked on all the same, and nobody will say how much. */
+static bool left_early(const struct request *r)
+{
+	return r->flags & SL_USAGE_CLIENT_CLOSED && r->sent && !r->head_sent && r->status != 200 && r->route_model && r->use.dispatched_us;
+}
+
+static double worked_ms(const struct request *r)
+{
+	return (double) uv_hrtime() / 1e6 - (double) r->use.dispatched_us / 1e3;
+}
+
+/* Limits are charged with what may have been made at most, until the engine has seen that nobody listens. */
+static int64_t most_made(const struct request *r)
+{
+	double ms = r->streaming ? STOPS_AFTER_MS : worked_ms(r) + STOPS_AFTER_MS;
+	return made_in(r, FASTER_BY * ms, (double) r->bound_output);
+}
+
+/* Of several answers this engine counts one: the others may be as long. */
+static void count_all(struct request *r)
+{
+	struct body_usage *u = &r->usage;
+	if (!r->engine || !r->engine->usage_of_one || r->answers < 2)
+		return;
+	if (u->output >= 0 && __builtin_mul_overflow(u->output, r->answers, &u->output))
+		u->output = r->bound_output;
+	u->output = within_bound(r, u->output);
+	if (r->body.prompts > 1 && u->input >= 0) {
+		if (__builtin_mul_overflow(u->input, r->body.prompts, &u->input) || u->input > r->body.prompt_bytes)
+			u->input = r->body.prompt_bytes;
+	}
+	r->flags |= SL_USAGE_ESTIMATED;
+}
 
 /* Counts that the engine did not give are ours, and marked. */
 static void complete_usage(struct request *r)
 {
 	struct body_usage *u = &r->usage;
-	bool answered = r->status == 200;
-	if (r->head_sent || answered) {
+	bool answered = r->head_sent || r->status == 200, early = left_early(r), generates = doors[r->spoken].generates;
+	count_all(r);
+	if (answered || early) {
 		if (u->input < 0) {
 			u->input = (r->body.prompt_bytes + 3) / 4;
 			r->flags |= SL_USAGE_ESTIMATED;
 		}
 		if (u->output < 0) {
-			bool generates = doors[r->spoken].generates;
-			u->output = !generates ? 0 : r->sse ? r->events : (int64_t) (r->answer_bytes + 3) / 4;
+			u->output = !generates ? 0 : r->sse || (early && r->streaming) ? r->events
+			            : early ? made_in(r, worked_ms(r), 0) : within_bound(r, (int64_t) (r->answer_bytes + 3) / 4);
 			if (generates)
 				r->flags |= SL_USAGE_ESTIMATED;
 		}
@@ -42,11 +95,11 @@ static void complete_usage(struct request *r)
 	}
 }
 
-static int64_t cost_of(const struct request *r)
+static int64_t cost_of(const struct request *r, int64_t output)
 {
 	const struct conf_price *p = &r->model->price;
 	int64_t parts[3] = { quota_cost(r->usage.input - r->usage.cached, p->input), quota_cost(r->usage.cached, p->cached),
-		quota_cost(r->usage.output, p->output) };
+		quota_cost(output, p->output) };
 	int64_t sum = 0;
 	for (int i = 0; i < 3; i++)
 		if (__builtin_add_overflow(sum, parts[i], &sum))
@@ -112,7 +165,7 @@ void settle_count(struct request *r)
 		return;
 	r->counted = true;
 	complete_usage(r);
-	r->cost = cost_of(r);
+	r->cost = cost_of(r, r->usage.output);
 }
 
 /* What is used of a limit has come to its `warn` by this request: rare, so the limits are found anew. */
@@ -156,6 +209,10 @@ void settle_request(struct request *r)
 			used.input_tokens = r->usage.input;
 			used.output_tokens = r->usage.output;
 			used.cost = r->cost;
+		}
+		if (left_early(r) && doors[r->spoken].generates && most_made(r) > used.output_tokens) {
+			used.output_tokens = most_made(r);
+			used.cost = cost_of(r, used.output_tokens);
 		}
 		struct quota_now at = { .mono_ms = w->now_ms, .wall_ms = r->started_ms + duration_us / 1000 };
 		quota_settle(w->gateway->options.quota, at, &r->reservation, &used);

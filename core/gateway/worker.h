@@ -249,6 +249,8 @@ struct request {
 	size_t text_at;              /* where it begins */
 	size_t text_len;
 	int64_t max_output;          /* bound that is sent to the engine, 0: none */
+	int64_t answers;             /* how many it is asked for */
+	int64_t bound_output;        /* of all of them: what was reserved */
 	int priority;
 	bool has_shown[SHOWN];
 	struct route_use use;        /* of the replica, and what routing knows of the prompt */

@@ -29,6 +29,7 @@ struct route_model {
 	struct cost_speed speed;
 	double tokens_per_byte;  /* of prompts */
 	double output;           /* tokens of an answer, on average */
+	double fastest;          /* most tokens a millisecond that an answer came with; 0: none was seen */
 };
 
 struct route {

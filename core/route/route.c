@@ -257,6 +257,14 @@ void route_done(struct route_use *use, uint64_t now_us, bool failed, const struc
 	route_replica_unref(replica);
 }
 
+double route_fastest(struct route_model *model)
+{
+	pthread_mutex_lock(&model->lock);
+	double fastest = model->fastest;
+	pthread_mutex_unlock(&model->lock);
+	return fastest;
+}
+
 struct route_replica *route_replica_add(struct route_model *model, const char *name, const struct http_address *address,
                                         const char *key, const char *served_name, int concurrency, enum route_state state,
                                         uint64_t now_us)

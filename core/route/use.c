@@ -247,6 +247,14 @@ static void correct(struct route_replica *r, const struct route_use *use, const 
 	}
 }
 
+/* For answers of which no counts will come: more than this, for so long, the engine cannot have made. */
+static void learn_fastest(struct route_model *model, const struct route_use *use, uint64_t now_us, int64_t output)
+{
+	double ms = now_us > use->dispatched_us ? (double) (now_us - use->dispatched_us) / 1000 : 0;
+	if (output >= TOKENS_LEARNED_FROM && ms > 0 && (double) output / ms > model->fastest)
+		model->fastest = (double) output / ms;
+}
+
 static void learn_means(struct route_model *model, const struct route_use *use, const struct route_truth *truth)
 {
 	if (truth->input > 0 && use->bytes >= PREFIX_BLOCK && !use->unsure) {
@@ -270,6 +278,7 @@ void use_end(struct route_use *use, uint64_t now_us, bool failed, const struct r
 		if (!use->streamed && model->index)
 			prefix_computed(model->index, &use->hold);
 		learn_step(r, use, now_us, truth->output);
+		learn_fastest(model, use, now_us, truth->output);
 		correct(r, use, truth);
 		learn_means(model, use, truth);
 		if (truth->output > 0)

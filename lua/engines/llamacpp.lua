@@ -13,6 +13,7 @@ return {
   unix_socket = true,
   usage_option = true,
   usage_running = false,
+  usage_of_one = true,
   full = { 503 },
   -- Power over the server, or over other tenants' requests: not for clients.
   strip = { "id_slot", "cache_prompt", "lora", "grammar", "n_predict", "n_cmpl", "ignore_eos" },

@@ -179,7 +179,32 @@ def test_22_client_gone_before_the_answer(site, engine):
     time.sleep(0.3)
     s.close()
     row = settle(site, n, 2)
-    assert row["status"] == 499
+    assert row["status"] == 499 and row["input_tokens"] > 0 and "estimated" in json.dumps(row)
+
+
+def test_22_hanging_up_is_no_way_around_a_limit(engine):
+    """What may have been made for those who do not wait is charged: the engine is not asked for more than the limit."""
+    tier = 'tier "t" { tokens = { 1000, per = "total", scope = "tenant" } }\ntenant "x" { tier = "t" }\n'
+    with Site(model(engine) + tier) as s:
+        s.start()
+        secret, seen = s.key("x"), len(engine.requests)
+        body = json.dumps({"model": "m", "max_tokens": 900, "messages": [{"role": "user", "content": "n=900 gap=0.01"}]}).encode()
+        for _ in range(8):
+            with socket.create_connection(("127.0.0.1", s.port)) as c:
+                c.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + secret.encode() +
+                          b"\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+                time.sleep(0.15)
+            time.sleep(0.1)
+        assert len(engine.requests) - seen == 1
+        assert s.metric("sluice_reserved") == 0
+
+
+@pytest.mark.parametrize("usage", ["none", "negative"])
+def test_an_estimate_is_within_what_was_asked_for(site, usage):
+    n = len(site.usage_rows())
+    assert say(site, f"n=1 usage={usage} pad=400", max_tokens=1)[0] == 200
+    row = settle(site, n)
+    assert row["output_tokens"] == 1 and "estimated" in json.dumps(row)
 
 
 def read_answer(s, rest):
