@@ -104,7 +104,7 @@ export const requests = {
         { name: 'Cached', right: true, of: (r) => count(r.cached_tokens) },
         { name: 'Out', right: true, of: (r) => count(r.output_tokens) },
         { name: 'Cost', right: true, of: (r) => money(r.cost) },
-        { name: 'Notes', of: (r) => r.flags.map((f) => f.replace('_', ' ')).join(', ') },
-      ], rows, { key: (r) => r.request_id, empty: 'No request is on record. The newest take a moment to get there.' })];
+        rows.some((r) => r.flags.length) && { name: 'Notes', of: (r) => r.flags.map((f) => f.replace('_', ' ')).join(', ') },
+      ].filter(Boolean), rows, { key: (r) => r.request_id, empty: 'No request is on record. The newest take a moment to get there.' })];
   },
 };

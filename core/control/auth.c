@@ -41,10 +41,16 @@ static void let_in(struct call *call)
 		call->route->handler(call);
 }
 
+/* On the page's door the kernel knows at most the proxy in front, which is not who calls. */
+static bool has_peer(const struct call *call)
+{
+	return call->x->has_peercred && call->door != DOOR_PAGE;
+}
+
 /* Peer credentials belong to the socket, whoever vouches for the caller. */
 static void complete_identity(struct call *call)
 {
-	if (call->who.uid == UINT32_MAX && call->x && call->x->has_peercred) {
+	if (call->who.uid == UINT32_MAX && call->x && has_peer(call)) {
 		call->who.uid = call->x->peer_uid;
 		call->who.gid = call->x->peer_gid;
 	}
@@ -102,11 +108,13 @@ static void ask(struct call *call, struct plugin *plugin)
 		.authorization = call->credential ? str_of(call->credential) : http_header(x->head, "authorization"),
 		.api_key = call->credential ? (sl_str){ 0 } : http_header(x->head, "x-api-key"),
 		.peer = str_of(x->peer),
-		.has_peercred = x->has_peercred,
-		.peer_uid = x->peer_uid,
-		.peer_gid = x->peer_gid,
-		.peer_pid = x->peer_pid,
 	};
+	if (has_peer(call)) {
+		request.has_peercred = true;
+		request.peer_uid = x->peer_uid;
+		request.peer_gid = x->peer_gid;
+		request.peer_pid = x->peer_pid;
+	}
 	sl_identity identity = { .size = sizeof identity, .uid = UINT32_MAX, .gid = UINT32_MAX };
 	sl_error error = { 0 };
 	call_ref(call); /* the token's */

@@ -221,6 +221,7 @@ void control_close(struct control *control, uint64_t grace_ms, void (*done)(void
 		return;
 	control->closed = done;
 	control->closed_arg = arg;
+	control_events_end(control);
 	if (!control->servers_left)
 		close_handles(control);
 	struct http_server *server = control->server, *metrics = control->metrics_server, *page = control->page_server;

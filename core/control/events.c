@@ -72,6 +72,12 @@ static void on_client_closed(struct call *call)
 		finish(call->data);
 }
 
+void control_events_end(struct control *control)
+{
+	while (control->listeners)
+		finish(control->listeners);
+}
+
 /* A session that has ended hears nothing more; it is no use of one to listen. */
 static bool may_listen(struct listener *l)
 {

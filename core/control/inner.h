@@ -188,6 +188,8 @@ void control_me(struct call *call);
 
 /* events.c */
 void control_events(struct call *call);
+/* Nobody listens any more: what has no end by itself must not keep the door open. */
+void control_events_end(struct control *control);
 
 /* play.c */
 void control_play(struct call *call);

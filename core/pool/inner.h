@@ -35,6 +35,7 @@ enum {
 	POOL_TICK_MS = 1000,
 	POOL_CHARGES_MAX = 1000,    /* running leases that are charged in one tick */
 	POOL_SAMPLE_MS = 5000,      /* between looks at the devices' telemetry */
+	POOL_LATE_MS = 2000,        /* what an agent tells is believed to have come so late at most */
 	POOL_NOTICE_MS = 30000,     /* between TERM and KILL at a time limit or when a device fails */
 	POOL_SUSPEND_MS = 30000,    /* for a lease's state to leave its devices, or to come back; then it is ended, or waits on */
 	POOL_SUSPEND_MAX_MS = 150000, /* an agent that has not told by then what became of a suspension: the lease is ended */

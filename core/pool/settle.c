@@ -175,14 +175,25 @@ static void end_reason(const struct lease *lease, const json_t *entry, enum leas
 		snprintf(out, SL_ERROR_TEXT, "exit code %d", lease->exit_code);
 }
 
-/* When it ended: now, or, where nobody here has seen the end, when the agent did. */
+/* What the agent tells as it happens may reach us late: its own time holds, where its clock agrees with ours. */
+static struct lease_now told_time(uint64_t wall_ms)
+{
+	struct lease_now now = pool_now();
+	if (wall_ms > now.wall_ms || now.wall_ms - wall_ms > POOL_LATE_MS)
+		return now;
+	return (struct lease_now){ .wall_ms = wall_ms, .mono_ms = now.mono_ms - (int64_t) (now.wall_ms - wall_ms) };
+}
+
+/* When it ended: as told, or, where nobody here has seen the end, whatever the agent's clock says. */
 static struct lease_now end_time(const struct lease *lease, const json_t *entry, bool seen)
 {
 	struct lease_now now = pool_now();
 	uint64_t ended = time_of(entry, "ended_ms"), least = lease->started_ms ? lease->started_ms : lease->created_ms;
-	if (seen || !ended)
+	if (!ended)
 		return now;
 	ended = ended < least ? least : ended;
+	if (seen)
+		return told_time(ended);
 	uint64_t ago = ended < now.wall_ms ? now.wall_ms - ended : 0;
 	return (struct lease_now){ .wall_ms = now.wall_ms - ago, .mono_ms = now.mono_ms - (int64_t) ago };
 }
@@ -231,9 +242,9 @@ void settle_started(struct pool *pool, uint64_t number, const json_t *ok, const 
 		job->lease.started_ms = started ? started : pool_now().wall_ms;
 		job->timed = true;
 		if (job->lease.state == LEASE_PREPARED)
-			change_fact(pool, job, LEASE_RUNNING, "");
+			change_fact_at(pool, job, LEASE_RUNNING, "", told_time(started));
 		else
-			job->lease.since_mono_ms = pool_now().mono_ms;
+			job->lease.since_mono_ms = told_time(started).mono_ms;
 		return;
 	}
 	if (!pool->agent.ready)

@@ -64,6 +64,7 @@ bool replay_start(struct replay *r, struct replay_lease *l)
 bool replay_evict(struct replay *r, struct replay_lease *l, const char *reason)
 {
 	if (l->lease.suspendable) {
+		lease_change(&l->lease, LEASE_SUSPENDING, replay_now(r), reason, NULL);
 		lease_change(&l->lease, LEASE_SUSPENDED, replay_now(r), reason, NULL);
 		devices_free_lease(&r->devices, l->lease.number);
 		use(r, l, -1);

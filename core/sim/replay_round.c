@@ -34,6 +34,7 @@ static bool act(struct replay *r, uint32_t type, struct lease *lease, const char
 	case SL_ACTION_SUSPEND:
 		return replay_evict(r, replay_lease_of(lease), reason);
 	case SL_ACTION_RESUME:
+		lease_change(lease, LEASE_RESUMING, replay_now(r), reason, NULL);
 		lease_change(lease, LEASE_RUNNING, replay_now(r), reason, NULL);
 		r->result->resumed++;
 		return replay_start(r, replay_lease_of(lease));

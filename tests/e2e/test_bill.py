@@ -93,7 +93,7 @@ def test_a_lease_has_its_price_and_its_charges(site):
     assert lease(site, number)["state"] == "running"
     wait_for(lambda: lease(site, number)["state"] == "ended", "the end")
     told = lease(site, number)
-    assert ms(told["gpu_s"]) == 2 * ms(told["run_s"]) >= 5000
+    assert ms(told["gpu_s"]) == 2 * ms(told["run_s"]) >= 2 * 2495  # milliseconds of two clocks, cut off
     assert Decimal(told["cost"]) == Decimal(ms(told["gpu_s"]) * H100).scaleb(-15)
     total = usage(site, f"lease={number}")["total"]
     assert (total["gpu_s"], total["cost"], total["requests"]) == (told["gpu_s"], told["cost"], 0)

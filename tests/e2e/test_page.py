@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from conftest import model, node_modules
-from sluice_site import ROOT, Site, free_port
+from sluice_site import ROOT, Site, Unix, free_port
 
 PAGE = os.path.join(ROOT, "share", "sluice", "page")
 
@@ -296,6 +297,27 @@ def test_scripts_send_a_key_and_need_no_session(paged, door):
     assert (status, error(answer)) == (403, "no_uid")
 
 
+def test_behind_a_proxy_on_a_unix_socket_nobody_is_who_the_proxy_is(engine):
+    with Site(model(engine)) as s:
+        path = s.folder + "/run/page.sock"
+        s.configure(f'page {{ listen = "unix:{path}" }}\ntenant "default" {{}}\n' + model(engine))
+        s.start()
+        assert s.admin("GET", "/v1/tenants")[0] == 200  # whom the kernel names on the control socket is an admin
+
+        def ask(headers):
+            c = Unix(path)
+            c.request("GET", "/v1/tenants", None, headers)
+            r = c.getresponse()
+            return r.status, error(json.loads(r.read()))
+
+        assert ask({}) == (401, "signed_out")
+        for headers in ({"authorization": "Basic eDp5"}, {"authorization": "Bearer x"}, {"x-api-key": "x"}, {"authorization": ""}):
+            assert ask(headers) == (401, "unauthenticated"), headers
+        c = Unix(path)
+        c.request("GET", "/v1/me", None, {"authorization": "Bearer " + new_key(s, roles=["admin"])["secret"]})
+        assert json.loads(c.getresponse().read())["roles"] == ["admin"]
+
+
 # playground
 
 def chat(text="hello", **fields):
@@ -376,6 +398,19 @@ def test_events_end_with_the_session(paged, door):
         read_until(s, b"0\r\n\r\n")
     with listen(door) as s:
         assert b"401" in read_until(s, b"\r\n\r\n")
+
+
+def test_who_listens_does_not_keep_sluiced_from_ending(engine):
+    port = free_port()
+    with Site(f'page {{ listen = "127.0.0.1:{port}" }}\ntenant "default" {{}}\n' + model(engine)) as s:
+        s.start()
+        door = Door(s, port)
+        door.sign_in(new_key(s)["secret"])
+        with listen(door) as listener:
+            read_until(listener, b"event: change")
+            s.process.send_signal(signal.SIGTERM)
+            read_until(listener, b"0\r\n\r\n")  # a whole answer, and not one that is cut after the time for stragglers
+            assert s.stop() == 0
 
 
 def test_listeners_are_bounded(paged, door):
