@@ -201,3 +201,21 @@ def test_what_runs_as_the_service_administers_nothing(site):
     p = subprocess.run([os.path.join(ROOT, "bin", "sluicectl"), "--socket", site.control, "keys", "create", "--tenant", "default"],
                        capture_output=True, text=True, user=uid, cwd="/")
     assert p.returncode == 4, p.stderr
+
+
+def test_two_limits_on_one_counter_and_a_restart(engine):
+    """A key without a user: what is the user's is the tenant's, and counts once, after a restart too."""
+    with Site('workers(1)\ntier "both" { tokens = { { 1000, per = "day", scope = "user" }, { 2000, per = "day", scope = "tenant" } } }\n'
+              'tenant "both" { tier = "both" }\n' + model(engine)) as s:
+        s.start()
+        key = s.key("both")
+        assert s.chat(key, max_tokens=3)[0] == 200
+
+        def used():
+            return [r["used"] for r in s.admin("GET", f"/v1/limits?key={key[:12]}")[1]]
+
+        before = used()
+        assert before[0] == before[1] > 0
+        s.kill()
+        s.start()
+        assert used() == before
