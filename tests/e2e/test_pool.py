@@ -269,6 +269,14 @@ def test_first_request_starts_a_replica_and_idleness_ends_it(fleet):
     wait_for(lambda: all(d["state"] == "free" for d in fleet.admin("GET", "/v1/gpu/devices")[1]), "free devices", 20)
 
 
+def test_all_answers_to_one_request_are_billed(fleet):
+    """The server counts one of them alone."""
+    answer = chat(fleet, n=4)
+    assert len(answer.choices) == 4
+    row = fleet.usage_rows()[0]
+    assert row["output_tokens"] == 32 and "estimated" in json.dumps(row)
+
+
 def test_engine_killed_is_replaced(fleet):
     chat(fleet)
     lease = fleet.admin("GET", "/v1/replicas")[1][0]["lease"]
