@@ -20,18 +20,22 @@ struct segments {
 	sl_str part[SEGMENTS];
 };
 
+static bool starts_with(sl_str name, sl_str start)
+{
+	return name.len > start.len && str_eq_nocase((sl_str){ name.ptr, start.len }, start);
+}
+
+/* What clients act on. All else of an engine's is for us only: names of machines, versions, cookies, limits. */
 static bool passes_header(const struct http_head *head, const struct http_header *h)
 {
-	static const sl_str ours[] = { STR("content-length"), STR("x-request-id"), STR("server"), STR("date"), STR("alt-svc"),
-		STR("set-cookie"), STR("content-encoding"), STR("request-id"), STR("sluice-receipt") };
+	static const sl_str known[] = { STR("content-type"), STR("cache-control"), STR("retry-after"), STR("retry-after-ms"),
+		STR("x-should-retry"), STR("x-accel-buffering") };
 	if (h->value.len == 0 || http_is_hop_header(head, h->name))
 		return false;
-	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
-		if (h->name.len == ours[i].len && str_eq_nocase(h->name, ours[i]))
-			return false;
-	if (h->name.len > 20 && str_eq_nocase((sl_str){ h->name.ptr, 20 }, STR("anthropic-ratelimit-")))
-		return false;
-	return !(h->name.len > 12 && str_eq_nocase((sl_str){ h->name.ptr, 12 }, STR("x-ratelimit-")));
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (h->name.len == known[i].len && str_eq_nocase(h->name, known[i]))
+			return true;
+	return starts_with(h->name, STR("openai-"));
 }
 
 /* Status line and headers without framing and without the blank line. */

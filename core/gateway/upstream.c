@@ -338,9 +338,8 @@ static bool head_complete(struct upstream *u, const struct http_head *head)
 	struct request *r = u->request;
 	u->keep_alive = head->keep_alive;
 	u->chunked = head->chunked;
-	bool bodiless = head->status == 204 || head->status == 304;
-	u->until_close = !bodiless && !head->chunked && !head->has_length;
-	u->body_left = head->has_length && !bodiless ? head->content_length : 0;
+	u->until_close = !head->chunked && !head->has_length;
+	u->body_left = head->has_length ? head->content_length : 0;
 	if (u->until_close)
 		u->keep_alive = false;
 	if (is_full(r, head->status)) {
@@ -349,6 +348,10 @@ static bool head_complete(struct upstream *u, const struct http_head *head)
 	}
 	if (head->status == 502 || head->status == 503 || head->status == 504) {
 		fail(u, "upstream_unavailable", "The model's server is not available.", true);
+		return false;
+	}
+	if (head->status < 400 && head->status != 200) { /* a redirect of an engine's is no business of a client's */
+		fail(u, "upstream_protocol", "The model's server sent no answer, but a redirect or a status that no door has.", true);
 		return false;
 	}
 	u->state = UPSTREAM_BODY;

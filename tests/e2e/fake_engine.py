@@ -96,6 +96,10 @@ class Engine:
         if fault == "never":
             await reader.read()  # until the other side gives up
             return False
+        if fault == "odd":  # status=302, with headers of its own
+            plain(int(words["status"]), {}, "location: http://10.0.0.1/x\r\nx-engine-node: n7\r\nset-cookie: a=b\r\nopenai-version: 1\r\ncache-control: no-store\r\n")
+            await writer.drain()
+            return False
         if fault == "reset":
             writer.transport.abort()
             return False

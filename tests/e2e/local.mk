@@ -16,6 +16,7 @@ EXTRA_DIST += \
 	tests/e2e/test_check.py \
 	tests/e2e/test_clients.py \
 	tests/e2e/test_fair.py \
+	tests/e2e/test_install.py \
 	tests/e2e/test_crash.py \
 	tests/e2e/test_engines.py \
 	tests/e2e/test_jwt.py \

@@ -39,6 +39,20 @@ def test_broken_before_the_answer(site, fault):
     assert status == 502 and error["code"].startswith("upstream_"), data
 
 
+@pytest.mark.parametrize("odd", [201, 204, 206, 301, 302, 304, 307, 399])
+def test_a_status_that_is_no_answer(site, odd):
+    status, headers, data = say(site, f"fault=odd status={odd}", max_tokens=5)
+    assert status == 502 and json.loads(data)["error"]["code"] == "upstream_protocol", data
+    assert "location" not in {name.lower() for name in dict(headers)}
+
+
+def test_headers_of_the_engine_s_own_stay_inside(site):
+    status, headers, _ = say(site, "fault=odd status=400", max_tokens=5)
+    names = {name.lower() for name in dict(headers)}
+    assert status == 400 and {"openai-version", "cache-control", "content-type"} <= names
+    assert not names & {"location", "x-engine-node", "set-cookie"}
+
+
 @pytest.mark.parametrize("fault", ["fin", "close", "rst", "silence", "huge", "bad-chunk"])
 def test_44_broken_in_the_middle(site, fault):
     n = len(site.usage_rows())
