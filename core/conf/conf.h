@@ -31,7 +31,7 @@ struct conf_tier {
 	int weight;
 	const char **models; /* that it may call; NULL: every model */
 	size_t n_models;
-	int64_t max_output;  /* bound on a request's output tokens, 0: the model's */
+	int64_t max_output;  /* bound on a request's output tokens, 0: the model's context */
 	struct conf_place place;
 };
 

@@ -132,7 +132,7 @@ const struct conf_field conf_fields[] = {
 	{ "model", "silence", FIELD_DURATION, AT(conf_model, silence_ms), TIME_SET, .fallback = "\"60s\"",
 	  .help = "longest time between bytes of an engine's answer" },
 	{ "model", "max_output", FIELD_INT64, AT(conf_model, max_output), .min = 1, .max = 100000000, .fallback = "1024",
-	  .help = "output bound of a request that gives none, in tokens" },
+	  .help = "output bound of a request that gives none, in tokens; bounds no other: see context" },
 	{ "model", "context", FIELD_INT64, AT(conf_model, context), .min = 0, .max = 1000000000, .fallback = "0",
 	  .help = "largest output bound that a client may ask for, in tokens; 0: not checked" },
 	{ "model", "price", FIELD_CUSTOM, .read = read_price,
@@ -168,7 +168,7 @@ const struct conf_field conf_fields[] = {
 	{ "tier", "models", FIELD_NAMES, LIST_AT(conf_tier, models, n_models),
 	  .help = "that it may call; default: every model" },
 	{ "tier", "max_output", FIELD_INT64, AT(conf_tier, max_output), .min = 0, .max = 100000000, .fallback = "0",
-	  .help = "largest output bound of a request, in tokens; 0: the model's" },
+	  .help = "largest output bound of a request, in tokens; 0: the model's context" },
 
 	{ "limit", "per", FIELD_CUSTOM,
 	  .help = "\"second\", \"minute\", \"hour\" or a duration (any stretch of that length); "

@@ -326,7 +326,7 @@ void conf_write_example(struct buf *out)
 		put_fields(out, blocks[i]);
 	}
 	buf_puts(out, "\n-- include \"conf.d/*.lua\"   other files, in the order of their names\n"
-	              "-- plugin \"scheduler/fifo\" { ... }   a plugin and its options; sluicectl plugin list\n");
+	              "-- plugin \"scheduler/fifo\" { ... }   a plugin and its options; sluicectl plugin check FILE shows them\n");
 	for (int i = 0; named[i]; i++) {
 		buf_printf(out, i == 1 || i == 2 || i == 3 || i == 5 ? "\n-- in it, %s:\n" : "\n-- %s \"name\" { ... }\n", named[i]);
 		put_fields(out, named[i]);

@@ -403,6 +403,16 @@ def test_36_a_bound_is_always_sent(site, engine):
     assert json.loads(engine.requests[-1][1])["max_tokens"] == 4096
 
 
+def test_36_what_bounds_a_client_s_own_bound(engine):
+    """The model's max_output is for requests that name none; its context and the tier's max_output are bounds."""
+    extra = "context = 8192"
+    with Site(model(engine, extra=extra) + 'tier "small" { max_output = 100 }\ntenant "t" { tier = "small" }\n') as s:
+        s.start()
+        for key, asked, sent in (s.key(), 1000000, 8192), (s.key(), 5000, 5000), (s.key("t"), 5000, 100):
+            assert s.chat(key, max_tokens=asked)[0] == 200
+            assert json.loads(engine.requests[-1][1])["max_tokens"] == sent
+
+
 def test_engine_fields_do_not_pass(site, engine):
     status, _, _ = site.chat(site.secret, max_tokens=3, priority=-100, cache_salt="mine", top_p=0.5, kv_transfer_params={"a": [1, {"b": 2}]})
     assert status == 200
